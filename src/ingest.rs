@@ -1,0 +1,1 @@
+//! Owns reading data sets from disk.

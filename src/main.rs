@@ -1,0 +1,2 @@
+//! Owns the process: arguments in, exit code out.
+fn main() {}

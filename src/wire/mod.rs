@@ -1,0 +1,12 @@
+//! Owns the wire: the code generated from `idl/`, and (in [`convert`]) the only place where wire types become ours.
+
+/// Made by `idl/generate.sh`; not edited by hand.
+#[allow(missing_docs, clippy::all, clippy::pedantic, rustdoc::all)]
+#[rustfmt::skip]
+pub mod generated {
+    pub mod blobs;
+    pub mod compute_node;
+    pub mod coordinator;
+}
+
+pub use generated::{blobs, compute_node, coordinator};
