@@ -1,6 +1,20 @@
 //! Owns data sets: features and labels in memory, how they are read from text, and their form as a blob.
 
+mod blob;
+mod classes;
+mod error;
+mod lines;
+mod number;
+mod parse;
+mod quoted;
+pub mod shared;
+
 use ndarray::Array2;
+
+pub use blob::{decode, encode};
+pub use classes::{Classes, MAX_CLASSES};
+pub use error::{DataError, Place};
+pub use parse::{MAX_COLUMNS, Table, parse_rows, parse_table};
 
 /// Labelled rows, ready for training.
 ///
@@ -26,13 +40,19 @@ impl Dataset {
         if labels.len() != rows {
             return Err(DataError::Labels { rows, labels: labels.len() });
         }
-        if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
-            return Err(DataError::LabelRange { row, label: labels[row], classes });
+        if let Some((row, &label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
+            return Err(DataError::LabelRange { row, label, classes });
         }
-        if let Some(((row, column), &value)) = features.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        if !features.iter().all(|value| value.is_finite())
+            && let Some(((row, column), &value)) = features.indexed_iter().find(|(_, value)| !value.is_finite())
+        {
             return Err(DataError::NotFinite { row, column, value });
         }
-        let features = features.as_standard_layout().into_owned();
+        // The common case keeps its memory.
+        let features = match features.is_standard_layout() {
+            true => features,
+            false => features.as_standard_layout().into_owned(),
+        };
         Ok(Self { features, labels, classes })
     }
 
@@ -62,43 +82,36 @@ impl Dataset {
     }
 }
 
-/// Why rows do not make a data set. Rows and columns count from 0 here; files are named by the caller.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum DataError {
-    /// Nothing to learn from.
-    #[error("a data set needs rows and features, this one has {rows} rows of {columns} features")]
-    Empty {
-        /// Rows given.
-        rows: usize,
-        /// Features per row given.
-        columns: usize,
-    },
-    /// Rows and labels differ in number.
-    #[error("{rows} rows have {labels} labels")]
-    Labels {
-        /// Rows given.
-        rows: usize,
-        /// Labels given.
-        labels: usize,
-    },
-    /// A label is no class.
-    #[error("row {row} has label {label}, but there are {classes} classes")]
-    LabelRange {
-        /// The row, from 0.
-        row: usize,
-        /// Its label.
-        label: u32,
-        /// The number of classes.
-        classes: usize,
-    },
-    /// NaN or infinity.
-    #[error("row {row}, feature {column} is {value}; features must be finite numbers")]
-    NotFinite {
-        /// The row, from 0.
-        row: usize,
-        /// The feature, from 0.
-        column: usize,
-        /// What stands there.
-        value: f32,
-    },
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let rows = || array![[1.0, 2.0], [3.0, 4.0]];
+        for (features, labels, message) in [
+            (
+                Array2::zeros((0, 2)),
+                vec![],
+                "a data set needs rows and features, this one has 0 rows of 2 features",
+            ),
+            (
+                Array2::zeros((2, 0)),
+                vec![0, 1],
+                "a data set needs rows and features, this one has 2 rows of 0 features",
+            ),
+            (rows(), vec![0], "2 rows have 1 labels"),
+            (rows(), vec![0, 2], "row 1 has label 2, but there are 2 classes"),
+            (array![[1.0, f32::NAN]], vec![0], "row 0, feature 1 is NaN; features must be finite numbers"),
+        ] {
+            assert_eq!(Dataset::new(features, labels, 2).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn features_are_in_c_order_however_they_came() {
+        let data = Dataset::new(array![[1.0, 2.0], [3.0, 4.0]].reversed_axes(), vec![0, 1], 2).unwrap();
+        assert_eq!(data.features().as_slice(), Some(&[1.0, 3.0, 2.0, 4.0][..]));
+    }
 }

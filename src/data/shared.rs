@@ -1,0 +1,44 @@
+//! Owns a blob in memory: its bytes, and the data set that they decode to, decoded once for all who use it.
+
+use super::{DataError, Dataset};
+use crate::types::Digest;
+use std::sync::{Arc, OnceLock};
+
+/// Immutable bytes under their digest.
+#[derive(Debug)]
+pub struct Blob {
+    digest: Digest,
+    bytes: Vec<u8>,
+    decoded: OnceLock<Arc<Dataset>>,
+}
+
+impl Blob {
+    /// Takes bytes, and names them.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { digest: Digest::of(&bytes), bytes, decoded: OnceLock::new() }
+    }
+
+    /// The SHA-256 of the bytes.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes as a data set with labels below `classes`.
+    ///
+    /// # Errors
+    /// The bytes are no data set, or have a label that is no class.
+    pub fn dataset(&self, classes: usize) -> Result<Arc<Dataset>, DataError> {
+        if let Some(known) = self.decoded.get().filter(|known| known.classes() == classes) {
+            return Ok(known.clone());
+        }
+        let dataset = Arc::new(super::decode(&self.bytes, classes)?);
+        // Another thread may have been first, with an equal data set.
+        Ok(self.decoded.get_or_init(|| dataset.clone()).clone())
+            .map(|kept| if kept.classes() == classes { kept } else { dataset })
+    }
+}

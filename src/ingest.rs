@@ -1,1 +1,0 @@
-//! Owns reading data sets from disk.
