@@ -1,0 +1,123 @@
+//! Owns what can be wrong with a model, its encoding, or the wish to train it.
+
+use super::shape::{MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, Shape};
+
+/// Why a model could not be made, read, folded or trained.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// Too few or too many layers.
+    #[error("a model has from 2 to {} layer sizes, not {sizes}", MAX_LAYERS + 1)]
+    Layers {
+        /// Sizes given.
+        sizes: usize,
+    },
+    /// A layer with no or too many units.
+    #[error("layer size {layer} is {size}; it must be from 1 to {MAX_UNITS}")]
+    Units {
+        /// Which size, from 0: features.
+        layer: usize,
+        /// The size.
+        size: usize,
+    },
+    /// Too many weights and biases.
+    #[error("the model would have {parameters} weights and biases; at most {MAX_PARAMETERS} are allowed")]
+    TooBig {
+        /// How many there would be.
+        parameters: usize,
+    },
+    /// A layer's outputs are not the next one's inputs.
+    #[error("layer {layer} takes {inputs} inputs, but the layer before has {outputs} outputs")]
+    Chain {
+        /// Which layer, from 0.
+        layer: usize,
+        /// Inputs it takes.
+        inputs: usize,
+        /// Outputs of the layer before.
+        outputs: usize,
+    },
+    /// A matrix without a row for the bias or without rows for inputs.
+    #[error(
+        "the matrix of layer {layer} has {rows} rows; it must have one for the bias and one or more for inputs"
+    )]
+    Rows {
+        /// Which layer, from 0.
+        layer: usize,
+        /// Rows it has.
+        rows: usize,
+    },
+    /// Two models that should have one shape have two.
+    #[error("the shapes differ: {left} and {right}")]
+    ShapesDiffer {
+        /// One of them.
+        left: Shape,
+        /// The other.
+        right: Shape,
+    },
+    /// The data does not fit the model.
+    #[error("the model takes {model} {what}, the data has {data}")]
+    DataDiffers {
+        /// `features` or `classes`.
+        what: &'static str,
+        /// What the model takes.
+        model: usize,
+        /// What the data has.
+        data: usize,
+    },
+    /// NaN or infinity among the weights.
+    #[error("{place} is {value}; weights must be finite numbers")]
+    NotFinite {
+        /// Which weight.
+        place: String,
+        /// What stands there.
+        value: f64,
+    },
+    /// A list of lists whose rows are not equally long.
+    #[error("{matrix}[{row}] has {length} numbers, {matrix}[0] has {expected}")]
+    Ragged {
+        /// `V` or `W`.
+        matrix: &'static str,
+        /// Which row, from 0.
+        row: usize,
+        /// Its length.
+        length: usize,
+        /// The length of row 0.
+        expected: usize,
+    },
+    /// A model with another number of layers than the original's two.
+    #[error("the original's calls carry one hidden layer; this model has {hidden}")]
+    NotTheOriginals {
+        /// Hidden layers it has.
+        hidden: usize,
+    },
+    /// Bytes that are no model.
+    #[error("not a model: {0}")]
+    Encoding(String),
+    /// A setting out of range.
+    #[error("{field} is {value}; it must be {range}")]
+    Setting {
+        /// Its name.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// Nothing was added to a mean.
+    #[error("a mean of no changes: no shard has answered")]
+    NothingToAverage,
+    /// A change from no rows has no weight.
+    #[error("a change that comes of 0 rows cannot be averaged")]
+    NoRows,
+    /// `keep_going` said no.
+    #[error("training was interrupted in epoch {epoch}")]
+    Interrupted {
+        /// The epoch, from 1.
+        epoch: u32,
+    },
+    /// The weights or the loss left the range of numbers.
+    #[error("training diverged in epoch {epoch}: weights or loss are no longer finite; try a smaller eta")]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: u32,
+    },
+}

@@ -1,0 +1,208 @@
+//! Owns the lanes of x86-64 processors: AVX-512, and AVX2 with FMA.
+
+use super::lanes::Lanes;
+use std::arch::x86_64::*;
+
+/// AVX-512: 16 `f32` or 8 `f64`. A value exists only where the processor has AVX-512 F and DQ, AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(());
+
+/// AVX2: 8 `f32` or 4 `f64`. A value exists only where the processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2(());
+
+impl Avx512 {
+    /// The proof, if this processor can give it.
+    pub(super) fn detect() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+        (has && Avx2::detect().is_some()).then_some(Self(()))
+    }
+}
+
+impl Avx2 {
+    /// The proof, if this processor can give it.
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Forwards operations to intrinsics of the same shape.
+macro_rules! intrinsics {
+    ($($name:ident($($arg:ident),+) = $body:expr;)+) => {$(
+        #[inline(always)]
+        fn $name(self, $($arg: Self::V),+) -> Self::V {
+            // SAFETY: a value of this type is the proof that the processor has these instructions.
+            unsafe { $body }
+        }
+    )+};
+}
+
+/// What all four have in common: the type, and how memory is read and written.
+macro_rules! memory {
+    ($T:ty, $V:ty, $lanes:expr, $per_group:expr, $many:expr, $splat:ident, $load:ident, $store:ident) => {
+        type V = $V;
+        const LANES: usize = $lanes;
+        const PER_GROUP: usize = $per_group;
+        const MANY_REGISTERS: bool = $many;
+        type Half = Avx2;
+
+        #[inline(always)]
+        fn half(self) -> Avx2 {
+            Avx2(())
+        }
+
+        #[inline(always)]
+        fn splat(self, value: $T) -> Self::V {
+            // SAFETY: a value of this type is the proof that the processor has these instructions.
+            unsafe { $splat(value) }
+        }
+        #[inline(always)]
+        unsafe fn load(self, from: *const $T) -> Self::V {
+            // SAFETY: the caller vouches for `LANES` elements; unaligned reads are allowed.
+            unsafe { $load(from) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut $T, value: Self::V) {
+            // SAFETY: the caller vouches for `LANES` elements; unaligned writes are allowed.
+            unsafe { $store(to, value) }
+        }
+    };
+}
+
+impl Lanes<f32> for Avx512 {
+    memory!(f32, __m512, 16, 1, true, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+    intrinsics! {
+        add(a, b) = _mm512_add_ps(a, b);
+        sub(a, b) = _mm512_sub_ps(a, b);
+        mul(a, b) = _mm512_mul_ps(a, b);
+        fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
+        max(a, b) = _mm512_max_ps(a, b);
+        gate(value, gate) = _mm512_mask_mov_ps(value, _mm512_movepi32_mask(_mm512_castps_si512(gate)), _mm512_setzero_ps());
+        scale(p, t) = _mm512_castsi512_ps(_mm512_add_epi32(
+            _mm512_castps_si512(p),
+            _mm512_slli_epi32::<23>(_mm512_castps_si512(t)),
+        ));
+    }
+    #[inline(always)]
+    fn sum(self, group: [__m512; 2]) -> f32 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let low = _mm512_castps512_ps256(group[0]);
+            let high = _mm512_extractf32x8_ps::<1>(group[0]);
+            Avx2(()).sum([low, high])
+        }
+    }
+    #[inline(always)]
+    fn greatest(self, group: [__m512; 2]) -> f32 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let low = _mm512_castps512_ps256(group[0]);
+            let high = _mm512_extractf32x8_ps::<1>(group[0]);
+            Avx2(()).greatest([low, high])
+        }
+    }
+}
+
+impl Lanes<f64> for Avx512 {
+    memory!(f64, __m512d, 8, 1, true, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd);
+    intrinsics! {
+        add(a, b) = _mm512_add_pd(a, b);
+        sub(a, b) = _mm512_sub_pd(a, b);
+        mul(a, b) = _mm512_mul_pd(a, b);
+        fma(a, b, c) = _mm512_fmadd_pd(a, b, c);
+        max(a, b) = _mm512_max_pd(a, b);
+        gate(value, gate) = _mm512_mask_mov_pd(value, _mm512_movepi64_mask(_mm512_castpd_si512(gate)), _mm512_setzero_pd());
+        scale(p, t) = _mm512_castsi512_pd(_mm512_add_epi64(
+            _mm512_castpd_si512(p),
+            _mm512_slli_epi64::<52>(_mm512_castpd_si512(t)),
+        ));
+    }
+    #[inline(always)]
+    fn sum(self, group: [__m512d; 2]) -> f64 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let low = _mm512_castpd512_pd256(group[0]);
+            let high = _mm512_extractf64x4_pd::<1>(group[0]);
+            Avx2(()).sum([low, high])
+        }
+    }
+    #[inline(always)]
+    fn greatest(self, group: [__m512d; 2]) -> f64 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let low = _mm512_castpd512_pd256(group[0]);
+            let high = _mm512_extractf64x4_pd::<1>(group[0]);
+            Avx2(()).greatest([low, high])
+        }
+    }
+}
+
+impl Lanes<f32> for Avx2 {
+    memory!(f32, __m256, 8, 2, false, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps);
+    intrinsics! {
+        add(a, b) = _mm256_add_ps(a, b);
+        sub(a, b) = _mm256_sub_ps(a, b);
+        mul(a, b) = _mm256_mul_ps(a, b);
+        fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
+        max(a, b) = _mm256_max_ps(a, b);
+        gate(value, gate) = _mm256_blendv_ps(value, _mm256_setzero_ps(), gate);
+        scale(p, t) = _mm256_castsi256_ps(_mm256_add_epi32(
+            _mm256_castps_si256(p),
+            _mm256_slli_epi32::<23>(_mm256_castps_si256(t)),
+        ));
+    }
+    #[inline(always)]
+    fn sum(self, group: [__m256; 2]) -> f32 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let eight = _mm256_add_ps(group[0], group[1]);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn greatest(self, group: [__m256; 2]) -> f32 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let eight = _mm256_max_ps(group[0], group[1]);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+}
+
+impl Lanes<f64> for Avx2 {
+    memory!(f64, __m256d, 4, 2, false, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd);
+    intrinsics! {
+        add(a, b) = _mm256_add_pd(a, b);
+        sub(a, b) = _mm256_sub_pd(a, b);
+        mul(a, b) = _mm256_mul_pd(a, b);
+        fma(a, b, c) = _mm256_fmadd_pd(a, b, c);
+        max(a, b) = _mm256_max_pd(a, b);
+        gate(value, gate) = _mm256_blendv_pd(value, _mm256_setzero_pd(), gate);
+        scale(p, t) = _mm256_castsi256_pd(_mm256_add_epi64(
+            _mm256_castpd_si256(p),
+            _mm256_slli_epi64::<52>(_mm256_castpd_si256(t)),
+        ));
+    }
+    #[inline(always)]
+    fn sum(self, group: [__m256d; 2]) -> f64 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let four = _mm256_add_pd(group[0], group[1]);
+            let two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+    #[inline(always)]
+    fn greatest(self, group: [__m256d; 2]) -> f64 {
+        // SAFETY: a value of this type is the proof that the processor has these instructions.
+        unsafe {
+            let four = _mm256_max_pd(group[0], group[1]);
+            let two = _mm_max_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd::<1>(four));
+            _mm_cvtsd_f64(_mm_max_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+}
