@@ -77,16 +77,19 @@ struct JobStatus {
   /** Why nothing moves, if so; why it failed. Else empty. */
   11: required string notice
   12: required list<NodeReport> nodes
-  /** When done: the blob of the final weights (safetensors). */
-  13: required string weights_digest
+  /** When done: the SHA-256 of the final weights, whatever else the model file says. */
+  13: required string weights_sha256
+  /** When done: the blob of the final model (safetensors, with the class labels in its metadata). */
+  14: required string model_digest
   /** Seconds since the job was accepted; stops when it ends. */
-  14: required double wall_s
+  15: required double wall_s
 }
 
 service coordinator extends blobs.blob_store {
   /**
    * The original system's call: trains on `dir` under the coordinator's data directory and answers the final
-   * validation error, or -1 if the job failed.
+   * validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
+   * the reason.
    */
   double train(1: string dir, 2: i32 rounds, 3: i32 epochs, 4: i32 h, 5: i32 k, 6: double eta)
 

@@ -9,4 +9,12 @@ pub mod generated {
     pub mod coordinator;
 }
 
+pub mod convert;
+
+/// The version of our calls, as `hello` tells it.
+pub const PROTOCOL: i32 = 1;
+
+/// The longest chunk of a blob that one message carries, in bytes.
+pub const CHUNK: usize = 1 << 20;
+
 pub use generated::{blobs, compute_node, coordinator};

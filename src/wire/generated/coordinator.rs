@@ -604,14 +604,16 @@ pub struct JobStatus {
   /// Why nothing moves, if so; why it failed. Else empty.
   pub notice: String,
   pub nodes: Vec<NodeReport>,
-  /// When done: the blob of the final weights (safetensors).
-  pub weights_digest: String,
+  /// When done: the SHA-256 of the final weights, whatever else the model file says.
+  pub weights_sha256: String,
+  /// When done: the blob of the final model (safetensors, with the class labels in its metadata).
+  pub model_digest: String,
   /// Seconds since the job was accepted; stops when it ends.
   pub wall_s: OrderedFloat<f64>,
 }
 
 impl JobStatus {
-  pub fn new(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_digest: String, wall_s: OrderedFloat<f64>) -> JobStatus {
+  pub fn new(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>) -> JobStatus {
     JobStatus {
       state,
       version,
@@ -625,7 +627,8 @@ impl JobStatus {
       closed,
       notice,
       nodes,
-      weights_digest,
+      weights_sha256,
+      model_digest,
       wall_s,
     }
   }
@@ -647,7 +650,8 @@ impl TSerializable for JobStatus {
     let mut f_11: Option<String> = None;
     let mut f_12: Option<Vec<NodeReport>> = None;
     let mut f_13: Option<String> = None;
-    let mut f_14: Option<OrderedFloat<f64>> = None;
+    let mut f_14: Option<String> = None;
+    let mut f_15: Option<OrderedFloat<f64>> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -720,8 +724,12 @@ impl TSerializable for JobStatus {
           f_13 = Some(val);
         },
         14 => {
-          let val = OrderedFloat::from(i_prot.read_double()?);
+          let val = i_prot.read_string()?;
           f_14 = Some(val);
+        },
+        15 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_15 = Some(val);
         },
         _ => {
           i_prot.skip(field_ident.field_type)?;
@@ -742,8 +750,9 @@ impl TSerializable for JobStatus {
     verify_required_field_exists("JobStatus.closed", &f_10)?;
     verify_required_field_exists("JobStatus.notice", &f_11)?;
     verify_required_field_exists("JobStatus.nodes", &f_12)?;
-    verify_required_field_exists("JobStatus.weights_digest", &f_13)?;
-    verify_required_field_exists("JobStatus.wall_s", &f_14)?;
+    verify_required_field_exists("JobStatus.weights_sha256", &f_13)?;
+    verify_required_field_exists("JobStatus.model_digest", &f_14)?;
+    verify_required_field_exists("JobStatus.wall_s", &f_15)?;
     let ret = JobStatus {
       state: f_1.expect("auto-generated code should have checked for presence of required fields"),
       version: f_2.expect("auto-generated code should have checked for presence of required fields"),
@@ -757,8 +766,9 @@ impl TSerializable for JobStatus {
       closed: f_10.expect("auto-generated code should have checked for presence of required fields"),
       notice: f_11.expect("auto-generated code should have checked for presence of required fields"),
       nodes: f_12.expect("auto-generated code should have checked for presence of required fields"),
-      weights_digest: f_13.expect("auto-generated code should have checked for presence of required fields"),
-      wall_s: f_14.expect("auto-generated code should have checked for presence of required fields"),
+      weights_sha256: f_13.expect("auto-generated code should have checked for presence of required fields"),
+      model_digest: f_14.expect("auto-generated code should have checked for presence of required fields"),
+      wall_s: f_15.expect("auto-generated code should have checked for presence of required fields"),
     };
     Ok(ret)
   }
@@ -809,10 +819,13 @@ impl TSerializable for JobStatus {
     }
     o_prot.write_list_end()?;
     o_prot.write_field_end()?;
-    o_prot.write_field_begin(&TFieldIdentifier::new("weights_digest", TType::String, 13))?;
-    o_prot.write_string(&self.weights_digest)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("weights_sha256", TType::String, 13))?;
+    o_prot.write_string(&self.weights_sha256)?;
     o_prot.write_field_end()?;
-    o_prot.write_field_begin(&TFieldIdentifier::new("wall_s", TType::Double, 14))?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("model_digest", TType::String, 14))?;
+    o_prot.write_string(&self.model_digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("wall_s", TType::Double, 15))?;
     o_prot.write_double(self.wall_s.into())?;
     o_prot.write_field_end()?;
     o_prot.write_field_stop()?;
@@ -826,7 +839,8 @@ impl TSerializable for JobStatus {
 
 pub trait TCoordinatorSyncClient : blobs::TBlobStoreSyncClient {
   /// The original system's call: trains on `dir` under the coordinator's data directory and answers the final
-  /// validation error, or -1 if the job failed.
+  /// validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
+  /// the reason.
   fn train(&mut self, dir: String, rounds: i32, epochs: i32, h: i32, k: i32, eta: OrderedFloat<f64>) -> thrift::Result<OrderedFloat<f64>>;
   /// Starts a job and answers its id. All shards must have been put before.
   fn submit(&mut self, request: JobRequest) -> thrift::Result<String>;
@@ -978,7 +992,8 @@ impl <C: TThriftClient + TCoordinatorSyncClientMarker + blobs::TBlobStoreSyncCli
 
 pub trait CoordinatorSyncHandler : blobs::BlobStoreSyncHandler {
   /// The original system's call: trains on `dir` under the coordinator's data directory and answers the final
-  /// validation error, or -1 if the job failed.
+  /// validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
+  /// the reason.
   fn handle_train(&self, dir: String, rounds: i32, epochs: i32, h: i32, k: i32, eta: OrderedFloat<f64>) -> thrift::Result<OrderedFloat<f64>>;
   /// Starts a job and answers its id. All shards must have been put before.
   fn handle_submit(&self, request: JobRequest) -> thrift::Result<String>;

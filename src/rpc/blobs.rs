@@ -1,0 +1,48 @@
+//! Owns the calling end of the blob calls: whole blobs over a client, in chunks.
+
+use super::{Client, RpcError};
+use crate::types::Digest;
+use crate::wire::CHUNK;
+use crate::wire::blobs::TBlobStoreSyncClient;
+
+/// Sends a blob; `sent` is told after each chunk how many bytes have gone.
+///
+/// # Errors
+/// The connection's, or that the server does not take it.
+pub fn put_blob<C: TBlobStoreSyncClient>(
+    client: &mut Client<C>,
+    digest: &Digest,
+    bytes: &[u8],
+    sent: &mut dyn FnMut(usize),
+) -> Result<(), RpcError> {
+    let total = bytes.len() as i64;
+    for (place, chunk) in bytes.chunks(CHUNK).enumerate() {
+        let offset = place * CHUNK;
+        client.call(|c| c.put_blob(digest.to_string(), offset as i64, total, chunk.to_vec()))?;
+        sent(offset + chunk.len());
+    }
+    Ok(())
+}
+
+/// Fetches a blob.
+///
+/// # Errors
+/// The connection's, that the server does not have it, or that it sends other bytes.
+pub fn get_blob<C: TBlobStoreSyncClient>(client: &mut Client<C>, digest: &Digest) -> Result<Vec<u8>, RpcError> {
+    let mut bytes = Vec::new();
+    loop {
+        let offset = bytes.len() as i64;
+        let chunk = client.call(|c| c.get_blob(digest.to_string(), offset, CHUNK as i64))?;
+        let last = chunk.len() < CHUNK;
+        bytes.extend_from_slice(&chunk);
+        if last {
+            break;
+        }
+    }
+    let actual = Digest::of(&bytes);
+    if actual != *digest {
+        let reason = format!("the blob asked for is {}, the one that came is {}", digest.short(), actual.short());
+        return Err(RpcError::Protocol { address: client.address().clone(), reason });
+    }
+    Ok(bytes)
+}
