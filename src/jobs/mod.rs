@@ -1,1 +1,216 @@
-//! Owns jobs.
+//! Owns the kinds of job: [`Job`] is the coordinator's side (which tasks are ready, what a result changes, when the
+//! job is done), [`JobKind::run`] the node's side (what a task does), and [`JOB_KINDS`] the table of both.
+//!
+//! Both sides are pure. To add a kind, write its file and add its row.
+
+pub mod training;
+
+use crate::data::shared::Blob;
+use crate::model::Mlp;
+use crate::types::{Digest, Round, TaskId};
+use std::sync::Arc;
+
+/// Makes the coordinator's side of a job from parameters (JSON) and data.
+pub type Start = fn(&str, Corpus) -> Result<Box<dyn Job>, JobError>;
+
+/// Does a task on a node: parameters (JSON), inputs in the order of the task's, and whether to go on.
+pub type RunTask = fn(&str, &[Arc<Blob>], &dyn Fn() -> bool) -> Result<TaskOutput, TaskError>;
+
+/// A job as users name it.
+pub struct JobKind {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// The coordinator's side.
+    pub start: Start,
+    /// The node's side.
+    pub run: RunTask,
+}
+
+/// All kinds of job.
+pub static JOB_KINDS: &[JobKind] = &[training::KIND];
+
+/// Finds a kind by name.
+pub fn find(name: &str) -> Option<&'static JobKind> {
+    JOB_KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// The data a job works on: what is known of it without looking at rows.
+#[derive(Clone, Debug)]
+pub struct Corpus {
+    /// The directory it came from, for messages.
+    pub name: String,
+    /// The training files, in their order.
+    pub shards: Vec<Shard>,
+    /// The rows that the result is measured on.
+    pub validation: Shard,
+    /// Features of each row.
+    pub columns: usize,
+    /// The labels, in class order.
+    pub classes: Vec<String>,
+}
+
+/// One file of rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shard {
+    /// The file's name without its directory.
+    pub name: String,
+    /// Its blob.
+    pub digest: Digest,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// A task: all that a node needs to know.
+#[derive(Debug)]
+pub struct TaskSpec {
+    /// Which task of the job.
+    pub id: TaskId,
+    /// The job's kind.
+    pub kind: &'static str,
+    /// JSON, as the kind defines it.
+    pub parameters: String,
+    /// What it works on.
+    pub inputs: Vec<TaskInput>,
+    /// How much work it is, in floating-point operations, roughly.
+    pub cost: f64,
+}
+
+/// An input of a task.
+#[derive(Clone, Debug)]
+pub enum TaskInput {
+    /// A file of the data set, by its path as the user gave it; the store has the blob.
+    Shard {
+        /// Directory and file name.
+        path: String,
+        /// The blob.
+        digest: Digest,
+    },
+    /// Something that the job made.
+    Made(Arc<Blob>),
+}
+
+impl TaskInput {
+    /// The blob's name.
+    pub fn digest(&self) -> Digest {
+        match self {
+            TaskInput::Shard { digest, .. } => *digest,
+            TaskInput::Made(blob) => blob.digest(),
+        }
+    }
+}
+
+/// What a task came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskOutput {
+    /// Bytes, as the kind defines them.
+    pub bytes: Vec<u8>,
+    /// JSON, as the kind defines it.
+    pub metrics: String,
+}
+
+/// The coordinator's side of a job. It only knows tasks and results; nodes and retries are the engine's.
+pub trait Job: Send {
+    /// The tasks that have become ready since the last call, in order.
+    fn take_ready(&mut self) -> Vec<TaskSpec>;
+
+    /// Takes the first answer to a task; the engine drops any other.
+    ///
+    /// # Errors
+    /// The answer is not one that the task can have. The job is as before, and the task must be done again.
+    fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer>;
+
+    /// Takes the share of wrong answers that the model of a round gives on the validation rows; tasks may become
+    /// ready by it.
+    fn evaluated(&mut self, round: Round, error: f64) -> Vec<Effect>;
+
+    /// How far it is.
+    fn progress(&self) -> Progress;
+
+    /// Bytes that it takes on the coordinator, at most and roughly, beside its data.
+    fn memory(&self) -> usize;
+}
+
+/// What follows from a result.
+#[derive(Debug)]
+pub enum Effect {
+    /// Measure this model, and tell [`Job::evaluated`].
+    Evaluate {
+        /// The round that the model closes.
+        round: Round,
+        /// The model.
+        model: Arc<Mlp<f32>>,
+        /// The rows to measure on.
+        validation: Digest,
+    },
+    /// A round is over.
+    Closed {
+        /// Which.
+        round: Round,
+        /// Wrong answers on the validation rows, as a share of them.
+        validation_error: f64,
+        /// Wrong answers on the training rows by the shards' models before averaging, as a share of them.
+        training_error: f64,
+    },
+    /// The job cannot go on.
+    Failed {
+        /// Why, for the user.
+        reason: String,
+    },
+    /// The job is done.
+    Finished {
+        /// The SHA-256 of the weights.
+        weights: Digest,
+        /// The model file.
+        model: Arc<Blob>,
+    },
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// The round at work, from 1.
+    pub round: u32,
+    /// How many there will be.
+    pub rounds: u32,
+    /// Tasks done in this round.
+    pub tasks_done: u32,
+    /// Tasks of a round.
+    pub tasks: u32,
+}
+
+/// A node's answer is not one that the task can have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadAnswer(pub String);
+
+/// The request makes no job.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The parameters are no JSON object of the kind's.
+    #[error("the parameters cannot be read: {0}")]
+    Parameters(#[from] serde_json::Error),
+    /// A number out of its range.
+    #[error("{field} is {value}, but must be {range}")]
+    Range {
+        /// The parameter.
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        range: String,
+    },
+    /// The network cannot be made.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+}
+
+/// A task cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// Nobody waits for it any more.
+    #[error("the task was abandoned")]
+    Abandoned,
+    /// It would fail anywhere.
+    #[error("{0}")]
+    Impossible(String),
+}

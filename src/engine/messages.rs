@@ -1,0 +1,162 @@
+//! Owns what the engine is told ([`Event`]) and what it wants done ([`Action`]).
+
+use super::Status;
+use crate::data::shared::Blob;
+use crate::jobs::{Job, TaskOutput, TaskSpec};
+use crate::model::Mlp;
+use crate::policy::Reason;
+use crate::types::{AttemptId, Digest, JobId, NodeId, Round};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What has happened.
+pub enum Event {
+    /// A node answered a probe.
+    Answered {
+        /// Which node.
+        node: NodeId,
+        /// What it said.
+        hello: Hello,
+    },
+    /// A node did not answer a probe.
+    Unreachable {
+        /// Which node.
+        node: NodeId,
+        /// Why, for the user.
+        reason: String,
+    },
+    /// A client wants a job done.
+    Submit {
+        /// A number that no other job has.
+        job: JobId,
+        /// The job.
+        work: Box<dyn Job>,
+        /// Fail it after this long without progress.
+        give_up_after: Option<Duration>,
+    },
+    /// A client wants no more of a job.
+    Cancel {
+        /// Which job.
+        job: JobId,
+    },
+    /// An attempt has ended.
+    Ended {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How.
+        outcome: Outcome,
+        /// The bytes that it took.
+        traffic: Traffic,
+    },
+    /// A model has been measured.
+    Evaluated {
+        /// Whose model.
+        job: JobId,
+        /// Which round's.
+        round: Round,
+        /// The share of wrong answers, or why there is none.
+        error: Result<f64, String>,
+    },
+    /// Time has passed: see [`next_wakeup`](super::Engine::next_wakeup).
+    Tick,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// Program and version, for people.
+    pub software: String,
+    /// How many tasks it runs at once.
+    pub slots: usize,
+    /// Whether it can be probed while it works. (The original system's nodes serve one caller at a time.)
+    pub answers_while_busy: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With an answer.
+    Done {
+        /// The answer.
+        output: TaskOutput,
+        /// Seconds of work that the node reports.
+        busy_s: f64,
+        /// Whether the simulated load delayed it.
+        delayed: bool,
+    },
+    /// The node is too loaded.
+    Refused,
+    /// The node cannot do the task and says that no other could.
+    Impossible {
+        /// Why, for the user.
+        reason: String,
+    },
+    /// The node could not be reached, went away, or answered nonsense.
+    Lost {
+        /// Why, for the user.
+        reason: String,
+    },
+}
+
+/// Bytes on the wire, as seen from the coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// To the node.
+    pub sent: u64,
+    /// From the node.
+    pub received: u64,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask a node who it is; report [`Event::Answered`] or, after `patience`, [`Event::Unreachable`].
+    Probe {
+        /// Which node.
+        node: NodeId,
+        /// How long to wait for the answer.
+        patience: Duration,
+    },
+    /// Give a node a task; report [`Event::Ended`].
+    Dispatch {
+        /// The number of this attempt.
+        attempt: AttemptId,
+        /// Which node.
+        node: NodeId,
+        /// Whose task.
+        job: JobId,
+        /// The task.
+        task: Arc<TaskSpec>,
+        /// How long to wait for a connection, if there is none yet.
+        patience: Duration,
+        /// Why this node.
+        reason: Reason,
+    },
+    /// Hang up on an attempt; it still ends with [`Event::Ended`].
+    Abandon {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Which node.
+        node: NodeId,
+    },
+    /// Measure a model on validation rows; report [`Event::Evaluated`].
+    Evaluate {
+        /// Whose model.
+        job: JobId,
+        /// Which round's.
+        round: Round,
+        /// The model.
+        model: Arc<Mlp<f32>>,
+        /// The rows' blob.
+        validation: Digest,
+    },
+    /// Tell those who watch a job.
+    Publish {
+        /// Which job.
+        job: JobId,
+        /// How it stands.
+        status: Box<Status>,
+        /// The model file, when the job is done.
+        model: Option<Arc<Blob>>,
+    },
+}
