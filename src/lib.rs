@@ -1,4 +1,57 @@
-//! Trains small models in rounds across whatever machines are at hand.
+//! Trains small models in rounds across whatever machines are at hand, over Apache Thrift.
+//!
+//! A client asks a coordinator for a job; the coordinator cuts it into tasks, gives each to a compute node under a
+//! scheduling policy, and folds the answers into the next version of the model. The same data, job and seed give the
+//! same model, bit for bit, however many nodes there were and whatever happened to them.
+//!
+//! # The map
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`types`] | ids and units |
+//! | [`data`] | data sets, from text and as blobs |
+//! | [`model`] | the network, its kernels, training, averaging, files |
+//! | [`policy`] | which node gets a task |
+//! | [`jobs`] | what a job's tasks are and what their results change |
+//! | [`engine`] | the cluster's brain: events in, actions out |
+//! | [`wire`] | the generated Thrift code, and the step to our types |
+//! | [`rpc`] | connections: server, client, limits |
+//! | [`store`] | blobs by their digests |
+//! | [`ingest`] | data sets on disk |
+//! | [`node`], [`coordinator`], [`client`] | the three processes |
+//! | [`cli`] | the command line |
+//!
+//! All up to `engine` is pure: no sockets, files, threads or clock. `tests/layers.rs` has the rules.
+//!
+//! # Example
+//!
+//! A node, a coordinator and a client in one program, as [`cli`] starts them in three:
+//!
+//! ```
+//! use roundtable::{client, coordinator, jobs::training::TrainingRequest, node, policy, rpc};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = node::Node::start(rpc::bind("127.0.0.1", 0)?, node::Config::default())?;
+//! let nodes = vec![node.address().into()];
+//! let config = coordinator::Config::new(policy::find("load-balancing")?, nodes);
+//! let coordinator = coordinator::Coordinator::start(rpc::bind("127.0.0.1", 0)?, config)?;
+//!
+//! let order = client::Order {
+//!     coordinator: coordinator.address().into(),
+//!     dataset: "letters".to_owned(),
+//!     training: TrainingRequest { rounds: 1, epochs: 5, hidden: vec![12], eta: 1e-4, seed: 1 },
+//!     give_up_after: Some(Duration::from_secs(60)),
+//! };
+//! let report = client::train(&order, &|| false, &mut |_step| ())?;
+//! println!("validation error {:.4}, weights {}", report.validation_error, report.weights_sha256);
+//! # assert_eq!(report.nodes[0].tasks, 11);
+//! # Ok(())
+//! # }
+//! ```
+
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod client;

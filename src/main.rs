@@ -1,2 +1,5 @@
 //! Owns the process: arguments in, exit code out.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    roundtable::cli::main(std::env::args_os())
+}

@@ -1,1 +1,213 @@
-//! Owns client.
+//! Owns the client's side of a job: the data go up once, the job is submitted and watched, the model comes back.
+
+mod report;
+
+pub use report::{NodeLine, Report, RoundLine};
+
+use crate::data;
+use crate::ingest::{self, Corpus, IngestError, LoadedShard};
+use crate::jobs::training::{self, TrainingRequest};
+use crate::rpc::{self, Address, Client, Dialer, Input, Output, RpcError, Timeouts};
+use crate::types::Digest;
+use crate::wire::blobs::TBlobStoreSyncClient;
+use crate::wire::coordinator::{
+    CoordinatorSyncClient, JobRequest, JobState, JobStatus, Shard, TCoordinatorSyncClient,
+};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use thrift::OrderedFloat;
+
+/// How long a `watch` waits at the coordinator, in milliseconds: an interrupt is noticed at the latest then.
+const WATCH_MS: i32 = 200;
+/// The most digests in one question.
+const DIGESTS: usize = 4096;
+
+/// A training job to be done.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The coordinator.
+    pub coordinator: Address,
+    /// The data set: a directory here, or else one under the coordinator's data directory.
+    pub dataset: String,
+    /// What to train.
+    pub training: TrainingRequest,
+    /// Let the job fail after this long without progress.
+    pub give_up_after: Option<Duration>,
+}
+
+/// What a watcher is told on the way.
+pub enum Step<'a> {
+    /// The data set has been read here.
+    Loaded(&'a Corpus),
+    /// It was not found here; the coordinator is asked for it.
+    Elsewhere,
+    /// This many bytes of that many have gone up.
+    Uploaded {
+        /// Bytes sent.
+        sent: usize,
+        /// Bytes that the coordinator lacked.
+        total: usize,
+    },
+    /// The job goes on.
+    Status(&'a JobStatus),
+}
+
+/// Has a job done.
+///
+/// `interrupted` is asked often; once it says yes the job is cancelled.
+///
+/// # Errors
+/// The data cannot be read, the coordinator cannot be reached or refuses, the job failed or was interrupted.
+pub fn train(
+    order: &Order,
+    interrupted: &dyn Fn() -> bool,
+    watcher: &mut dyn FnMut(Step<'_>),
+) -> Result<Report, ClientError> {
+    let start = Instant::now();
+    // What is wrong with the data is told first: it is nearest to the user.
+    let corpus =
+        Path::new(&order.dataset).exists().then(|| ingest::load_dir(Path::new(&order.dataset))).transpose()?;
+    watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
+    let dialer = Dialer { timeouts: Timeouts::default(), ..Dialer::default() };
+    let mut client = dialer.dial(&order.coordinator)?.client(CoordinatorSyncClient::new);
+    let mut request = JobRequest {
+        kind: training::KIND.name.to_owned(),
+        parameters: serde_json::to_string(&order.training).map_err(|e| ClientError::Request(e.to_string()))?,
+        dataset: order.dataset.clone(),
+        shards: Vec::new(),
+        validation: None,
+        classes: Vec::new(),
+        give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
+    };
+    if let Some(corpus) = &corpus {
+        upload(&mut client, corpus, &mut request, interrupted, watcher)?;
+    }
+    let job = client.call(|c| c.submit(request)).map_err(|e| refused(e, &order.dataset))?;
+    let mut rounds = Vec::new();
+    let mut version = 0;
+    let mut cancelled = false;
+    let last = loop {
+        let seen = rounds.len() as i32;
+        let status = client.call(|c| c.watch(job.clone(), version, seen, WATCH_MS))?;
+        version = status.version;
+        rounds.extend(status.closed.iter().map(RoundLine::from));
+        watcher(Step::Status(&status));
+        if status.state != JobState::RUNNING {
+            break status;
+        }
+        if !cancelled && interrupted() {
+            cancelled = true;
+            client.call(|c| c.cancel(job.clone()))?;
+        }
+    };
+    match last.state {
+        JobState::DONE => {}
+        JobState::CANCELLED => return Err(ClientError::Cancelled { job, by_us: cancelled }),
+        _ => return Err(ClientError::Failed { job, reason: last.notice }),
+    }
+    let digest = Digest::parse(&last.model_digest)
+        .ok_or_else(|| ClientError::Request(format!("the model's digest is '{}'", last.model_digest)))?;
+    let model = rpc::get_blob(&mut client, &digest)?;
+    Ok(Report::new(order, rounds, &last, model, start.elapsed(), &dialer.traffic))
+}
+
+/// Puts what the coordinator lacks, and names all of it in the request.
+fn upload(
+    client: &mut Client<CoordinatorSyncClient<Input, Output>>,
+    corpus: &Corpus,
+    request: &mut JobRequest,
+    interrupted: &dyn Fn() -> bool,
+    watcher: &mut dyn FnMut(Step<'_>),
+) -> Result<(), ClientError> {
+    let encode = |shard: &LoadedShard| {
+        let bytes = data::encode(&shard.data);
+        let digest = Digest::of(&bytes);
+        let named = Shard { name: shard.name.clone(), digest: digest.to_string(), rows: shard.data.rows() as i64 };
+        (named, digest, bytes)
+    };
+    let encoded: Vec<_> = corpus.shards.iter().chain([&corpus.validation]).map(encode).collect();
+    let mut missing = Vec::new();
+    for some in encoded.chunks(DIGESTS) {
+        let digests = some.iter().map(|(named, ..)| named.digest.clone()).collect();
+        missing.extend(client.call(|c| c.missing_blobs(digests))?);
+    }
+    let wanted: Vec<_> = encoded.iter().filter(|(named, ..)| missing.contains(&named.digest)).collect();
+    let total = wanted.iter().map(|(_, _, bytes)| bytes.len()).sum();
+    let mut sent = 0;
+    for (_, digest, bytes) in wanted {
+        if interrupted() {
+            return Err(ClientError::Interrupted);
+        }
+        rpc::put_blob(client, digest, bytes, &mut |part| watcher(Step::Uploaded { sent: sent + part, total }))?;
+        sent += bytes.len();
+    }
+    let mut named: Vec<Shard> = encoded.into_iter().map(|(named, ..)| named).collect();
+    request.validation = named.pop();
+    request.shards = named;
+    request.classes = corpus.classes.labels().to_vec();
+    Ok(())
+}
+
+/// What the coordinator says about a request; if the data set is not here, that is most likely what it is about.
+fn refused(error: RpcError, dataset: &str) -> ClientError {
+    match error {
+        RpcError::Remote { address, reason } if Path::new(dataset).exists() => {
+            ClientError::Refused { address, reason }
+        }
+        RpcError::Remote { address, reason } => {
+            ClientError::Elsewhere { dataset: dataset.to_owned(), address, reason }
+        }
+        other => other.into(),
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] IngestError),
+    /// The coordinator.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The data set is not here, and the coordinator cannot use it either.
+    #[error("{dataset} is not on this machine, and the coordinator at {address} says: {reason}")]
+    Elsewhere {
+        /// The directory.
+        dataset: String,
+        /// The coordinator.
+        address: Address,
+        /// Its reason.
+        reason: String,
+    },
+    /// The coordinator does not take the job.
+    #[error("the coordinator at {address} does not take the job: {reason}")]
+    Refused {
+        /// The coordinator.
+        address: Address,
+        /// Its reason.
+        reason: String,
+    },
+    /// Something that cannot be said in our calls.
+    #[error("{0}")]
+    Request(String),
+    /// The job ended without a model.
+    #[error("job {job} failed: {reason}")]
+    Failed {
+        /// Which job.
+        job: String,
+        /// Why.
+        reason: String,
+    },
+    /// There was no job yet.
+    #[error("interrupted before the job was submitted")]
+    Interrupted,
+    /// Somebody wanted no more of it.
+    #[error("job {job} was cancelled")]
+    Cancelled {
+        /// Which job.
+        job: String,
+        /// Whether it was this client's wish.
+        by_us: bool,
+    },
+}

@@ -1,1 +1,84 @@
-//! Owns node.
+//! Owns the compute node: a server that does tasks, for any coordinator that asks.
+
+mod calls;
+mod load;
+mod original;
+mod slots;
+
+use crate::rpc::{Limits, RpcError, Server};
+use crate::store::Store;
+use load::Load;
+use slots::Slots;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a node is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The probability, 0 to 1, that a task is delayed, and that it is refused where that is allowed.
+    pub load_probability: f64,
+    /// How long such a task is delayed.
+    pub load_delay: Duration,
+    /// How many tasks run at once; at least 1.
+    pub slots: usize,
+    /// Where files named by the original system's call are looked up, and nowhere else.
+    pub data_dir: PathBuf,
+    /// Where the simulated load's random numbers come from.
+    pub seed: u64,
+    /// Bytes of blobs that are kept at most.
+    pub store_limit: usize,
+}
+
+impl Default for Config {
+    /// One slot, no load, files in the working directory, 1 GiB of blobs.
+    fn default() -> Self {
+        Self {
+            load_probability: 0.0,
+            load_delay: Duration::from_secs(3),
+            slots: 1,
+            data_dir: PathBuf::from("."),
+            seed: 0,
+            store_limit: 1 << 30,
+        }
+    }
+}
+
+/// A compute node at work, until it is dropped.
+pub struct Node {
+    server: Server,
+}
+
+impl Node {
+    /// Starts serving on a listener.
+    ///
+    /// # Errors
+    /// The listener or a thread cannot be used.
+    pub fn start(listener: TcpListener, config: Config) -> Result<Self, RpcError> {
+        let shared = Arc::new(Shared {
+            load: Load::new(config.load_probability, config.load_delay, config.seed),
+            slots: Slots::new(config.slots.max(1)),
+            store: Arc::new(Store::new(config.store_limit)),
+            instance: format!("{:016x}", rand::random::<u64>()),
+            config,
+        });
+        let server =
+            Server::start(listener, Limits::default(), "node", move |peer| calls::processor(&shared, peer))?;
+        Ok(Self { server })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+}
+
+/// What all connections of a node share.
+struct Shared {
+    config: Config,
+    load: Load,
+    slots: Slots,
+    store: Arc<Store>,
+    instance: String,
+}

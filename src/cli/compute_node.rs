@@ -1,0 +1,51 @@
+//! Owns `roundtable compute-node`.
+
+use super::server::ServerOptions;
+use super::{Failure, Run};
+use crate::node::{Config, Node};
+use clap::Args;
+use std::time::Duration;
+
+/// Do the tasks that coordinators send
+#[derive(Args, Debug)]
+#[command(after_help = "Example: roundtable compute-node 9091 0.2")]
+pub(super) struct ComputeNode {
+    /// The port to listen on; 0 picks a free one
+    #[arg(allow_negative_numbers = true)]
+    port: u16,
+    /// The probability, 0 to 1, that a task is delayed, and, under load-balancing, that one is refused
+    #[arg(value_parser = probability, allow_negative_numbers = true)]
+    load_probability: f64,
+    /// How long a delayed task waits
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = super::duration)]
+    load_delay: Duration,
+    /// How many tasks run at once, each on a thread
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    slots: u16,
+    #[command(flatten)]
+    server: ServerOptions,
+}
+
+impl Run for ComputeNode {
+    fn run(self) -> Result<(), Failure> {
+        let listener = self.server.listener(self.port)?;
+        let config = Config {
+            load_probability: self.load_probability,
+            load_delay: self.load_delay,
+            slots: usize::from(self.slots),
+            data_dir: self.server.data_dir.clone(),
+            seed: self.server.seed(),
+            store_limit: self.server.memory,
+        };
+        self.server.serve("compute node", || {
+            let node = Node::start(listener, config)?;
+            let address = node.address();
+            Ok((node, address))
+        })
+    }
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "it must be a number from 0 to 1, such as 0.2".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("it must be from 0 to 1".to_owned()) }
+}

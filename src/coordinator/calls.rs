@@ -1,0 +1,192 @@
+//! Owns what a coordinator answers on one connection.
+
+use super::Shared;
+use super::board::Posted;
+use crate::engine::{Event, NodeStanding, RoundResult, State};
+use crate::jobs::training::TrainingRequest;
+use crate::rpc::Peer;
+use crate::store::{BlobCalls, answer_blob_calls};
+use crate::types::JobId;
+use crate::wire::convert;
+use crate::wire::coordinator::{
+    CoordinatorSyncHandler, CoordinatorSyncProcessor, JobRequest, JobState, JobStatus, NodeReport, RoundReport,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use thrift::OrderedFloat;
+
+/// The most rounds that one answer tells of.
+const MOST_ROUNDS: usize = 10_000;
+/// How often a call that waits for a job's end looks whether its caller is still there.
+const LOOK: Duration = Duration::from_millis(250);
+/// The longest that a `watch` waits.
+const LONGEST_WATCH: Duration = Duration::from_secs(30);
+
+/// One connection.
+pub(super) struct Calls {
+    shared: Arc<Shared>,
+    blobs: BlobCalls,
+    peer: Peer,
+}
+
+pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
+    let board = shared.board.clone();
+    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| board.model(digest));
+    CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer })
+}
+
+answer_blob_calls!(Calls, blobs);
+
+impl CoordinatorSyncHandler for Calls {
+    fn handle_train(
+        &self,
+        dir: String,
+        rounds: i32,
+        epochs: i32,
+        h: i32,
+        k: i32,
+        eta: OrderedFloat<f64>,
+    ) -> thrift::Result<OrderedFloat<f64>> {
+        let result = self.train(&dir, [rounds, epochs, h, k], eta.0);
+        result.map(OrderedFloat).map_err(|reason| {
+            log::warn!("train on {dir}: {reason}");
+            convert::application_error(reason)
+        })
+    }
+
+    fn handle_submit(&self, request: JobRequest) -> thrift::Result<String> {
+        self.shared.submit(&request).map(|job| job.to_string()).map_err(convert::rejected)
+    }
+
+    fn handle_watch(
+        &self,
+        job: String,
+        version: i64,
+        rounds_seen: i32,
+        wait_ms: i32,
+    ) -> thrift::Result<JobStatus> {
+        let patience = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(LONGEST_WATCH);
+        let told = |posted: &Posted| posted.status.is_some() && posted.version != version;
+        let read = |posted: &Posted| report(posted, rounds_seen);
+        self.shared.board.wait(parse(&job)?, patience, told, read).map_err(convert::rejected)
+    }
+
+    fn handle_cancel(&self, job: String) -> thrift::Result<()> {
+        let job = parse(&job)?;
+        self.shared.board.wait(job, Duration::ZERO, |_| true, |_| ()).map_err(convert::rejected)?;
+        self.shared.tell(Event::Cancel { job });
+        Ok(())
+    }
+}
+
+impl Calls {
+    fn train(&self, dir: &str, [rounds, epochs, h, k]: [i32; 4], eta: f64) -> Result<f64, String> {
+        let natural = |name: &str, value: i32| {
+            u32::try_from(value).map_err(|_| format!("{name} is {value}, but must not be negative"))
+        };
+        let request = TrainingRequest {
+            rounds: natural("rounds", rounds)?,
+            epochs: natural("epochs", epochs)?,
+            hidden: vec![natural("h", h)? as usize],
+            eta,
+            seed: 0,
+        };
+        let classes = natural("k", k)? as usize;
+        let parameters = serde_json::to_string(&request).map_err(|e| e.to_string())?;
+        let job = self.shared.submit_original(dir, classes, &parameters)?;
+        let result = |posted: &Posted| match posted.status.as_ref().map(|status| &status.state) {
+            Some(State::Done { .. }) => {
+                let last = posted.closed.last().ok_or("the job closed no round")?;
+                Ok(last.validation_error)
+            }
+            Some(State::Failed { reason }) => Err(reason.clone()),
+            _ => Err("the job was cancelled".to_owned()),
+        };
+        // This call has no way to cancel but to hang up.
+        while !self.shared.board.wait(job, LOOK, Posted::has_ended, Posted::has_ended)? {
+            if self.peer.is_gone() {
+                self.shared.tell(Event::Cancel { job });
+                return Err("the caller has hung up".to_owned());
+            }
+        }
+        self.shared.board.wait(job, Duration::ZERO, Posted::has_ended, result)?
+    }
+}
+
+fn parse(job: &str) -> thrift::Result<JobId> {
+    let shown: String = job.chars().take(40).collect();
+    job.parse().map(JobId).map_err(|_| convert::rejected(format!("there is no job '{shown}' here")))
+}
+
+fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
+    let seen = usize::try_from(rounds_seen).unwrap_or(0).min(posted.closed.len());
+    let unseen = &posted.closed[seen..];
+    let told = &unseen[..unseen.len().min(MOST_ROUNDS)];
+    let mut report = JobStatus {
+        state: JobState::RUNNING,
+        version: posted.version,
+        round: 0,
+        rounds: 0,
+        tasks_done: 0,
+        tasks_total: 0,
+        nodes_busy: 0,
+        nodes_ready: 0,
+        nodes_known: 0,
+        closed: told.iter().map(round_report).collect(),
+        notice: String::new(),
+        nodes: posted.nodes.iter().map(node_report).collect(),
+        weights_sha256: String::new(),
+        model_digest: posted.model.as_ref().map(|model| model.digest().to_string()).unwrap_or_default(),
+        wall_s: OrderedFloat(0.0),
+    };
+    let Some(status) = &posted.status else { return report };
+    report.notice = status.notice.clone();
+    match &status.state {
+        // Rounds are left to tell: the watcher is to ask again, and is answered at once.
+        _ if told.len() < unseen.len() => report.version = -1,
+        State::Running => {}
+        State::Done { weights } => {
+            report.state = JobState::DONE;
+            report.weights_sha256 = weights.to_string();
+        }
+        State::Failed { reason } => {
+            report.state = JobState::FAILED;
+            report.notice = reason.clone();
+        }
+        State::Cancelled => report.state = JobState::CANCELLED,
+    }
+    report.round = status.progress.round as i32;
+    report.rounds = status.progress.rounds as i32;
+    report.tasks_done = status.progress.tasks_done as i32;
+    report.tasks_total = status.progress.tasks as i32;
+    report.nodes_busy = status.nodes_busy as i32;
+    report.nodes_ready = status.nodes_ready as i32;
+    report.nodes_known = status.nodes_known as i32;
+    report.wall_s = OrderedFloat(status.wall.as_secs_f64());
+    report
+}
+
+fn round_report(closed: &RoundResult) -> RoundReport {
+    RoundReport {
+        round: closed.round.0 as i32,
+        validation_error: OrderedFloat(closed.validation_error),
+        training_error: OrderedFloat(closed.training_error),
+        wall_s: OrderedFloat(closed.wall.as_secs_f64()),
+    }
+}
+
+fn node_report(node: &NodeStanding) -> NodeReport {
+    let counts = &node.counts;
+    NodeReport {
+        address: node.address.clone(),
+        state: node.state.to_owned(),
+        software: node.software.clone(),
+        tasks: counts.tasks as i64,
+        refusals: counts.refusals as i64,
+        delays: counts.delays as i64,
+        failures: counts.failures as i64,
+        busy_s: OrderedFloat(counts.busy_s),
+        bytes_sent: counts.traffic.sent as i64,
+        bytes_received: counts.traffic.received as i64,
+    }
+}

@@ -1,0 +1,186 @@
+//! Owns what a node answers on one connection.
+
+use super::load::Fate;
+use super::{Shared, original};
+use crate::data::shared::Blob;
+use crate::jobs::{self, TaskError, TaskOutput};
+use crate::policy;
+use crate::rpc::Peer;
+use crate::store::{BlobCalls, answer_blob_calls};
+use crate::types::Digest;
+use crate::wire::compute_node::{
+    ComputeNodeSyncHandler, ComputeNodeSyncProcessor, NodeHello, Task, TaskAnswer, TaskOutcome, TrainResult,
+    Weights,
+};
+use crate::wire::{CHUNK, PROTOCOL};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use thrift::OrderedFloat;
+
+/// How often a delayed task looks whether its sender is still there.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// One connection.
+pub(super) struct Calls {
+    shared: Arc<Shared>,
+    blobs: BlobCalls,
+    peer: Peer,
+    /// An output that is too large for an answer, until the next task: the caller fetches it meanwhile.
+    output: Mutex<Option<Arc<Blob>>>,
+}
+
+pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProcessor<Calls> {
+    let blobs = BlobCalls::new(shared.store.clone());
+    ComputeNodeSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer, output: Mutex::new(None) })
+}
+
+answer_blob_calls!(Calls, blobs);
+
+impl ComputeNodeSyncHandler for Calls {
+    fn handle_train_with_weights(
+        &self,
+        training_file: String,
+        initial_weights: Weights,
+        // The original node uses its own load probability, and so do we.
+        _load_probability: OrderedFloat<f64>,
+        k: i32,
+        h: i32,
+        eta: OrderedFloat<f64>,
+        epochs: i32,
+        scheduling_policy: i32,
+    ) -> thrift::Result<TrainResult> {
+        let request = original::Request { training_file, initial_weights, k, h, eta: eta.0, epochs };
+        if self.arrive(scheduling_policy).is_none() {
+            return Ok(original::refusal());
+        }
+        let Some(_slot) = self.shared.slots.take(&|| self.wanted()) else { return Ok(original::refusal()) };
+        original::train(&self.shared.config.data_dir, &request, &|| self.wanted())
+    }
+
+    fn handle_hello(&self, _protocol: i32) -> thrift::Result<NodeHello> {
+        Ok(NodeHello {
+            protocol: PROTOCOL,
+            software: concat!("roundtable ", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: self.shared.instance.clone(),
+            slots: self.shared.config.slots.min(i32::MAX as usize) as i32,
+        })
+    }
+
+    fn handle_run_task(&self, task: Task) -> thrift::Result<TaskAnswer> {
+        let label = task.label.clone();
+        let answer = self.run_task(task);
+        log::debug!("{label} for {}: {:?} {}", self.peer.address(), answer.outcome, answer.reason);
+        Ok(answer)
+    }
+}
+
+impl Calls {
+    /// Whether the caller still waits.
+    fn wanted(&self) -> bool {
+        !self.peer.is_gone()
+    }
+
+    /// Lets the simulated load do its part: whether the task was delayed, or `None` if it is refused.
+    fn arrive(&self, scheduling_policy: i32) -> Option<bool> {
+        match self.shared.load.next(policy::nodes_may_refuse(scheduling_policy)) {
+            Fate::Start => Some(false),
+            Fate::Refuse => None,
+            Fate::Delay(delay) => {
+                let end = Instant::now() + delay;
+                while self.wanted() {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    std::thread::sleep(left.min(LOOK));
+                }
+                Some(true)
+            }
+        }
+    }
+
+    fn run_task(&self, task: Task) -> TaskAnswer {
+        let Some(kind) = jobs::find(&task.kind) else {
+            return failed(format!("this node does not know tasks of kind '{}'", task.kind));
+        };
+        for attached in task.attached {
+            if let Err(e) = self.keep_attached(&attached.digest, attached.bytes) {
+                return failed(e);
+            }
+        }
+        let inputs = match self.inputs(&task.inputs) {
+            Ok(inputs) => inputs,
+            Err(answer) => return *answer,
+        };
+        let Some(delayed) = self.arrive(task.scheduling_policy) else {
+            return TaskAnswer { reason: "simulated load".to_owned(), ..answer(TaskOutcome::REFUSED) };
+        };
+        let Some(_slot) = self.shared.slots.take(&|| self.wanted()) else {
+            return failed(TaskError::Abandoned.to_string());
+        };
+        let start = Instant::now();
+        match (kind.run)(&task.parameters, &inputs, &|| self.wanted()) {
+            Ok(output) => self.done(output, start.elapsed(), delayed),
+            Err(e) => failed(e.to_string()),
+        }
+    }
+
+    fn keep_attached(&self, digest: &str, bytes: Vec<u8>) -> Result<(), String> {
+        let blob = self.shared.store.put(bytes).map_err(|e| e.to_string())?;
+        if Digest::parse(digest) != Some(blob.digest()) {
+            return Err(format!("an attached blob is {}, not '{digest}' as announced", blob.digest()));
+        }
+        Ok(())
+    }
+
+    fn inputs(&self, digests: &[String]) -> Result<Vec<Arc<Blob>>, Box<TaskAnswer>> {
+        let missing = self.blobs.missing(digests).map_err(|e| Box::new(failed(e.0)))?;
+        let found: Vec<Arc<Blob>> =
+            digests.iter().filter_map(|text| self.shared.store.get(&Digest::parse(text)?)).collect();
+        // A blob may have made room for another since the first look.
+        let missing = if found.len() < digests.len() && missing.is_empty() { digests.to_vec() } else { missing };
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        Err(Box::new(TaskAnswer { missing, ..answer(TaskOutcome::MISSING) }))
+    }
+
+    fn done(&self, output: TaskOutput, busy: Duration, delayed: bool) -> TaskAnswer {
+        let mut done = TaskAnswer {
+            metrics: output.metrics,
+            busy_s: OrderedFloat(busy.as_secs_f64()),
+            delayed,
+            ..answer(TaskOutcome::DONE)
+        };
+        let large = output.bytes.len() > CHUNK;
+        if large {
+            match self.shared.store.put(output.bytes) {
+                Ok(blob) => {
+                    done.output_digest = blob.digest().to_string();
+                    *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(blob);
+                }
+                Err(e) => return failed(e.to_string()),
+            }
+        } else {
+            done.output = output.bytes;
+        }
+        done
+    }
+}
+
+fn answer(outcome: TaskOutcome) -> TaskAnswer {
+    TaskAnswer {
+        outcome,
+        output: Vec::new(),
+        output_digest: String::new(),
+        metrics: "{}".to_owned(),
+        busy_s: OrderedFloat(0.0),
+        delayed: false,
+        missing: Vec::new(),
+        reason: String::new(),
+    }
+}
+
+fn failed(reason: String) -> TaskAnswer {
+    TaskAnswer { reason, ..answer(TaskOutcome::FAILED) }
+}
