@@ -235,7 +235,15 @@ impl Shared {
             let before = (dial.traffic.sent(), dial.traffic.received());
             let outcome = self.attempt(&mut connection, &dial, &assignment);
             if let Outcome::Lost { reason } = &outcome {
-                log::warn!("job {} {} is lost on {}: {reason}", assignment.job, assignment.task.id, self.address);
+                // What we have ended ourselves says nothing about the node.
+                let level = if self.is_wanted(attempt) { log::Level::Warn } else { log::Level::Debug };
+                log::log!(
+                    level,
+                    "job {} {} is lost on {}: {reason}",
+                    assignment.job,
+                    assignment.task.id,
+                    self.address
+                );
             }
             let (sent, received) = (dial.traffic.sent() - before.0, dial.traffic.received() - before.1);
             if !self.ended(attempt, outcome, Traffic { sent, received }) {
