@@ -137,9 +137,9 @@ impl Engine {
     /// An attempt was slower than a copy of it. If its node has been silent all the time it may hang, and has to
     /// answer a probe before it gets anything else.
     fn overtaken(&mut self, now: Time, attempt: AttemptId, actions: &mut Vec<Action>) {
-        let Some(Attempt { node, since, .. }) = self.attempts.get(&attempt) else { return };
-        let (node, since) = (*node, *since);
+        let Some(&Attempt { node, since, cost, .. }) = self.attempts.get(&attempt) else { return };
         self.abandon(attempt, actions);
+        self.node_mut(node, |known| known.took(now, now.since(since), cost));
         if self.nodes.get_mut(node.0 as usize).is_some_and(|known| known.is_doubted(now, since)) {
             self.unbind_queue(node);
         }

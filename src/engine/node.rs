@@ -206,6 +206,11 @@ impl Node {
         self.failures_in_row = 0;
         self.refusals_in_row = 0;
         self.refusal_rate -= NEWEST * self.refusal_rate;
+        self.took(now, taken, cost);
+    }
+
+    /// A task took so long, or longer: it may have been given up.
+    pub(super) fn took(&mut self, now: Time, taken: Duration, cost: f64) {
         let newest = taken.as_secs_f64() / cost;
         let known = self.pace.map_or(newest, |(known, _)| known);
         self.pace = Some((known + NEWEST * (newest - known), now));

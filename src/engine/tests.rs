@@ -346,6 +346,12 @@ fn a_node_that_was_overtaken_in_silence_must_answer_before_it_gets_more() {
             bench.end(attempt, lost());
         }
     }
+    bench.engine.nodes[hung_node.0 as usize].answered(bench.now, hello());
+    let pace = |node: NodeId| {
+        let views = node::views(&bench.engine.nodes, bench.now, |_| None);
+        views.iter().find(|view| view.id == node).and_then(|view| view.pace)
+    };
+    assert!(pace(hung_node) > pace(quick_node), "it is known to be slow");
     assert_eq!(by_the_other, 11, "all that was bound to the silent node was done by the other");
     assert!(matches!(bench.state(), State::Done { .. }));
     assert!(bench.probed.contains(&hung_node));
