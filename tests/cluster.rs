@@ -265,6 +265,25 @@ fn a_caller_of_the_original_call_cancels_by_hanging_up() {
 }
 
 #[test]
+fn weights_too_large_for_a_message_travel_in_chunks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in ["train1.csv", "train2.csv", "validate.csv"] {
+        std::fs::write(directory.path().join(name), "1,2,a\n3,4,b\n5,6,a\n").expect("a file can be written");
+    }
+    let job = format!("{} 2 2 60000 0.0001", directory.path().display());
+    let digests = [1, 2].map(|count| {
+        let nodes = nodes(count);
+        let coordinator = cluster("3", &nodes);
+        let model = coordinator.path("model.safetensors");
+        let report = coordinator.train(&job, &["--model-out", &model.to_string_lossy()]);
+        assert!(std::fs::metadata(&model).expect("the model").len() > 1_200_000);
+        assert_eq!((total(&report, "tasks"), total(&report, "failures")), (4, 0), "{report}");
+        sha(&report).to_owned()
+    });
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
 fn a_model_may_be_larger_than_the_room_for_data() {
     let directory = tempfile::tempdir().expect("a directory");
     let rows = "1,2,a\n3,4,b\n5,6,a\n";

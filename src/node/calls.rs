@@ -26,12 +26,17 @@ pub(super) struct Calls {
     blobs: BlobCalls,
     peer: Peer,
     /// An output that is too large for an answer, until the next task: the caller fetches it meanwhile.
-    output: Mutex<Option<Arc<Blob>>>,
+    output: Arc<Mutex<Option<Arc<Blob>>>>,
 }
 
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProcessor<Calls> {
-    let blobs = BlobCalls::new(shared.store.clone());
-    ComputeNodeSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer, output: Mutex::new(None) })
+    let output: Arc<Mutex<Option<Arc<Blob>>>> = Arc::default();
+    let held = output.clone();
+    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| {
+        let held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clone().filter(|blob| blob.digest() == *digest)
+    });
+    ComputeNodeSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer, output })
 }
 
 answer_blob_calls!(Calls, blobs);
@@ -152,15 +157,10 @@ impl Calls {
             delayed,
             ..answer(TaskOutcome::DONE)
         };
-        let large = output.bytes.len() > CHUNK;
-        if large {
-            match self.shared.store.put(output.bytes) {
-                Ok(blob) => {
-                    done.output_digest = blob.digest().to_string();
-                    *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(blob);
-                }
-                Err(e) => return failed(e.to_string()),
-            }
+        if output.bytes.len() > CHUNK {
+            let blob = Arc::new(Blob::new(output.bytes));
+            done.output_digest = blob.digest().to_string();
+            *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(blob);
         } else {
             done.output = output.bytes;
         }
