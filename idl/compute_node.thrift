@@ -44,9 +44,10 @@ struct Task {
   1: required string label
   /** The kind of job, which says what `parameters`, `inputs` and the output are: "train". */
   2: required string kind
-  /** A JSON object. train: {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}. */
+  /** A JSON object. train: see `TrainingTask` in src/jobs/training/task.rs; {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}
+      is the original's rule. */
   3: required string parameters
-  /** The blobs it works on. train: the shard, then the weights (both safetensors). */
+  /** The blobs it works on. train: the shards, then the model (all safetensors). */
   4: required list<string> inputs
   /** The number of the coordinator's policy; under 2, load-balancing, a loaded node refuses. */
   5: required i32 scheduling_policy
@@ -60,7 +61,7 @@ struct TaskAnswer {
   2: required binary output
   /** Set if the output must be fetched with get_blob. */
   3: required string output_digest
-  /** A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75}. */
+  /** A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75, "loss": 1.2}; the loss may be missing. */
   4: required string metrics
   /** Seconds of work, without the simulated delay and without waiting for a free slot. */
   5: required double busy_s

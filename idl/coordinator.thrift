@@ -14,16 +14,18 @@ struct Shard {
 struct JobRequest {
   /** The kind of job: "train". */
   1: required string kind
-  /** A JSON object. train: see `TrainingRequest` in src/jobs/training.rs. */
+  /** A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. */
   2: required string parameters
   /** The data set's name: a directory. Read under the coordinator's data directory if `shards` is empty. */
   3: required string dataset
   4: required list<Shard> shards
   5: optional Shard validation
-  /** Labels in class order. */
+  /** Labels in class order; empty if the last column is a value to be learnt. */
   6: required list<string> classes
   /** Fail the job after this many seconds without progress; 0 or less: never. */
   7: required double give_up_after_s
+  /** The last column of `dataset` is a value to be learnt, not a label. Counts if `shards` is empty. */
+  8: optional bool values
 }
 
 enum JobState {
@@ -33,15 +35,47 @@ enum JobState {
   CANCELLED = 3
 }
 
+/** A node's work at a task, or what came in its place. */
+struct TaskSpan {
+  /** The node's place in the list of nodes. */
+  1: required i32 node
+  /** The task's round, from 1, and its place in the round, from 0. */
+  2: required i32 round
+  3: required i32 task
+  /** When it was sent and when its end was heard of, in seconds since the job was accepted. */
+  4: required double start_s
+  5: required double end_s
+  /** Seconds of work in between, as the node measured it. */
+  6: required double busy_s
+  /** "done", "refused", "lost", "abandoned", "failed". */
+  7: required string outcome
+  /** The simulated load delayed it. */
+  8: required bool delayed
+}
+
 struct RoundReport {
   /** From 1. */
   1: required i32 round
-  /** Wrong answers on the validation rows, as a share of them. */
+  /** Wrong answers on the validation rows, as a share of them; of values the root mean squared error. */
   2: required double validation_error
-  /** The same on the training rows, before averaging: the shards' errors weighted by rows. */
+  /** The same on the training rows, before averaging: the tasks' errors weighted by rows. */
   3: required double training_error
   /** From the end of the round before (or the start) to the end of this one. */
   4: required double wall_s
+  /** Mean loss on the validation rows: minus the log-probability of the label, or half the squared error. */
+  5: optional double validation_loss
+  /** The same on the training rows while they were learnt from, if the nodes tell it. */
+  6: optional double training_loss
+  /** What nodes did since the end of the round before, in the order of its end; the first 50,000 of a job. */
+  7: optional list<TaskSpan> spans
+}
+
+/** How many validation rows of one class the final model takes for another, or for the same. */
+struct Confused {
+  /** The right class and what the model says, by their places among the classes. */
+  1: required i32 label
+  2: required i32 said
+  3: required i64 rows
 }
 
 struct NodeReport {
@@ -83,6 +117,10 @@ struct JobStatus {
   14: required string model_digest
   /** Seconds since the job was accepted; stops when it ends. */
   15: required double wall_s
+  /** When done: the round whose model it is. The last, or the best if the job was to stop by itself. */
+  16: optional i32 best_round
+  /** When done, if classes were learnt: what the model says of the validation rows, ascending by label and said. */
+  17: optional list<Confused> confusion
 }
 
 service coordinator extends blobs.blob_store {

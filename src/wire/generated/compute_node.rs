@@ -408,9 +408,10 @@ pub struct Task {
   pub label: String,
   /// The kind of job, which says what `parameters`, `inputs` and the output are: "train".
   pub kind: String,
-  /// A JSON object. train: {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}.
+  /// A JSON object. train: see `TrainingTask` in src/jobs/training/task.rs; {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}
+  /// is the original's rule.
   pub parameters: String,
-  /// The blobs it works on. train: the shard, then the weights (both safetensors).
+  /// The blobs it works on. train: the shards, then the model (all safetensors).
   pub inputs: Vec<String>,
   /// The number of the coordinator's policy; under 2, load-balancing, a loaded node refuses.
   pub scheduling_policy: i32,
@@ -551,7 +552,7 @@ pub struct TaskAnswer {
   pub output: Vec<u8>,
   /// Set if the output must be fetched with get_blob.
   pub output_digest: String,
-  /// A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75}.
+  /// A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75, "loss": 1.2}; the loss may be missing.
   pub metrics: String,
   /// Seconds of work, without the simulated delay and without waiting for a free slot.
   pub busy_s: OrderedFloat<f64>,

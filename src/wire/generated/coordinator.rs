@@ -173,20 +173,22 @@ impl TSerializable for Shard {
 pub struct JobRequest {
   /// The kind of job: "train".
   pub kind: String,
-  /// A JSON object. train: see `TrainingRequest` in src/jobs/training.rs.
+  /// A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs.
   pub parameters: String,
   /// The data set's name: a directory. Read under the coordinator's data directory if `shards` is empty.
   pub dataset: String,
   pub shards: Vec<Shard>,
   pub validation: Option<Shard>,
-  /// Labels in class order.
+  /// Labels in class order; empty if the last column is a value to be learnt.
   pub classes: Vec<String>,
   /// Fail the job after this many seconds without progress; 0 or less: never.
   pub give_up_after_s: OrderedFloat<f64>,
+  /// The last column of `dataset` is a value to be learnt, not a label. Counts if `shards` is empty.
+  pub values: Option<bool>,
 }
 
 impl JobRequest {
-  pub fn new<F5>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>) -> JobRequest where F5: Into<Option<Shard>> {
+  pub fn new<F5, F8>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>, values: F8) -> JobRequest where F5: Into<Option<Shard>>, F8: Into<Option<bool>> {
     JobRequest {
       kind,
       parameters,
@@ -195,6 +197,7 @@ impl JobRequest {
       validation: validation.into(),
       classes,
       give_up_after_s,
+      values: values.into(),
     }
   }
 }
@@ -209,6 +212,7 @@ impl TSerializable for JobRequest {
     let mut f_5: Option<Shard> = None;
     let mut f_6: Option<Vec<String>> = None;
     let mut f_7: Option<OrderedFloat<f64>> = None;
+    let mut f_8: Option<bool> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -256,6 +260,10 @@ impl TSerializable for JobRequest {
           let val = OrderedFloat::from(i_prot.read_double()?);
           f_7 = Some(val);
         },
+        8 => {
+          let val = i_prot.read_bool()?;
+          f_8 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -277,6 +285,7 @@ impl TSerializable for JobRequest {
       validation: f_5,
       classes: f_6.expect("auto-generated code should have checked for presence of required fields"),
       give_up_after_s: f_7.expect("auto-generated code should have checked for presence of required fields"),
+      values: f_8,
     };
     Ok(ret)
   }
@@ -314,6 +323,158 @@ impl TSerializable for JobRequest {
     o_prot.write_field_begin(&TFieldIdentifier::new("give_up_after_s", TType::Double, 7))?;
     o_prot.write_double(self.give_up_after_s.into())?;
     o_prot.write_field_end()?;
+    if let Some(fld_var) = self.values {
+      o_prot.write_field_begin(&TFieldIdentifier::new("values", TType::Bool, 8))?;
+      o_prot.write_bool(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// TaskSpan
+//
+
+/// A node's work at a task, or what came in its place.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct TaskSpan {
+  /// The node's place in the list of nodes.
+  pub node: i32,
+  /// The task's round, from 1, and its place in the round, from 0.
+  pub round: i32,
+  pub task: i32,
+  /// When it was sent and when its end was heard of, in seconds since the job was accepted.
+  pub start_s: OrderedFloat<f64>,
+  pub end_s: OrderedFloat<f64>,
+  /// Seconds of work in between, as the node measured it.
+  pub busy_s: OrderedFloat<f64>,
+  /// "done", "refused", "lost", "abandoned", "failed".
+  pub outcome: String,
+  /// The simulated load delayed it.
+  pub delayed: bool,
+}
+
+impl TaskSpan {
+  pub fn new(node: i32, round: i32, task: i32, start_s: OrderedFloat<f64>, end_s: OrderedFloat<f64>, busy_s: OrderedFloat<f64>, outcome: String, delayed: bool) -> TaskSpan {
+    TaskSpan {
+      node,
+      round,
+      task,
+      start_s,
+      end_s,
+      busy_s,
+      outcome,
+      delayed,
+    }
+  }
+}
+
+impl TSerializable for TaskSpan {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<TaskSpan> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i32> = None;
+    let mut f_2: Option<i32> = None;
+    let mut f_3: Option<i32> = None;
+    let mut f_4: Option<OrderedFloat<f64>> = None;
+    let mut f_5: Option<OrderedFloat<f64>> = None;
+    let mut f_6: Option<OrderedFloat<f64>> = None;
+    let mut f_7: Option<String> = None;
+    let mut f_8: Option<bool> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i32()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i32()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i32()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = i_prot.read_string()?;
+          f_7 = Some(val);
+        },
+        8 => {
+          let val = i_prot.read_bool()?;
+          f_8 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("TaskSpan.node", &f_1)?;
+    verify_required_field_exists("TaskSpan.round", &f_2)?;
+    verify_required_field_exists("TaskSpan.task", &f_3)?;
+    verify_required_field_exists("TaskSpan.start_s", &f_4)?;
+    verify_required_field_exists("TaskSpan.end_s", &f_5)?;
+    verify_required_field_exists("TaskSpan.busy_s", &f_6)?;
+    verify_required_field_exists("TaskSpan.outcome", &f_7)?;
+    verify_required_field_exists("TaskSpan.delayed", &f_8)?;
+    let ret = TaskSpan {
+      node: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      round: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      task: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      start_s: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      end_s: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      busy_s: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      outcome: f_7.expect("auto-generated code should have checked for presence of required fields"),
+      delayed: f_8.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("TaskSpan");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("node", TType::I32, 1))?;
+    o_prot.write_i32(self.node)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("round", TType::I32, 2))?;
+    o_prot.write_i32(self.round)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("task", TType::I32, 3))?;
+    o_prot.write_i32(self.task)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("start_s", TType::Double, 4))?;
+    o_prot.write_double(self.start_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("end_s", TType::Double, 5))?;
+    o_prot.write_double(self.end_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("busy_s", TType::Double, 6))?;
+    o_prot.write_double(self.busy_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("outcome", TType::String, 7))?;
+    o_prot.write_string(&self.outcome)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("delayed", TType::Bool, 8))?;
+    o_prot.write_bool(self.delayed)?;
+    o_prot.write_field_end()?;
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
   }
@@ -327,21 +488,30 @@ impl TSerializable for JobRequest {
 pub struct RoundReport {
   /// From 1.
   pub round: i32,
-  /// Wrong answers on the validation rows, as a share of them.
+  /// Wrong answers on the validation rows, as a share of them; of values the root mean squared error.
   pub validation_error: OrderedFloat<f64>,
-  /// The same on the training rows, before averaging: the shards' errors weighted by rows.
+  /// The same on the training rows, before averaging: the tasks' errors weighted by rows.
   pub training_error: OrderedFloat<f64>,
   /// From the end of the round before (or the start) to the end of this one.
   pub wall_s: OrderedFloat<f64>,
+  /// Mean loss on the validation rows: minus the log-probability of the label, or half the squared error.
+  pub validation_loss: Option<OrderedFloat<f64>>,
+  /// The same on the training rows while they were learnt from, if the nodes tell it.
+  pub training_loss: Option<OrderedFloat<f64>>,
+  /// What nodes did since the end of the round before, in the order of its end; the first 50,000 of a job.
+  pub spans: Option<Vec<TaskSpan>>,
 }
 
 impl RoundReport {
-  pub fn new(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>) -> RoundReport {
+  pub fn new<F5, F6, F7>(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>, validation_loss: F5, training_loss: F6, spans: F7) -> RoundReport where F5: Into<Option<OrderedFloat<f64>>>, F6: Into<Option<OrderedFloat<f64>>>, F7: Into<Option<Vec<TaskSpan>>> {
     RoundReport {
       round,
       validation_error,
       training_error,
       wall_s,
+      validation_loss: validation_loss.into(),
+      training_loss: training_loss.into(),
+      spans: spans.into(),
     }
   }
 }
@@ -353,6 +523,9 @@ impl TSerializable for RoundReport {
     let mut f_2: Option<OrderedFloat<f64>> = None;
     let mut f_3: Option<OrderedFloat<f64>> = None;
     let mut f_4: Option<OrderedFloat<f64>> = None;
+    let mut f_5: Option<OrderedFloat<f64>> = None;
+    let mut f_6: Option<OrderedFloat<f64>> = None;
+    let mut f_7: Option<Vec<TaskSpan>> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -376,6 +549,24 @@ impl TSerializable for RoundReport {
           let val = OrderedFloat::from(i_prot.read_double()?);
           f_4 = Some(val);
         },
+        5 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_6 = Some(val);
+        },
+        7 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<TaskSpan> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_2 = TaskSpan::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_2);
+          }
+          i_prot.read_list_end()?;
+          f_7 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -392,6 +583,9 @@ impl TSerializable for RoundReport {
       validation_error: f_2.expect("auto-generated code should have checked for presence of required fields"),
       training_error: f_3.expect("auto-generated code should have checked for presence of required fields"),
       wall_s: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      validation_loss: f_5,
+      training_loss: f_6,
+      spans: f_7,
     };
     Ok(ret)
   }
@@ -409,6 +603,107 @@ impl TSerializable for RoundReport {
     o_prot.write_field_end()?;
     o_prot.write_field_begin(&TFieldIdentifier::new("wall_s", TType::Double, 4))?;
     o_prot.write_double(self.wall_s.into())?;
+    o_prot.write_field_end()?;
+    if let Some(fld_var) = self.validation_loss {
+      o_prot.write_field_begin(&TFieldIdentifier::new("validation_loss", TType::Double, 5))?;
+      o_prot.write_double(fld_var.into())?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.training_loss {
+      o_prot.write_field_begin(&TFieldIdentifier::new("training_loss", TType::Double, 6))?;
+      o_prot.write_double(fld_var.into())?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.spans {
+      o_prot.write_field_begin(&TFieldIdentifier::new("spans", TType::List, 7))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// Confused
+//
+
+/// How many validation rows of one class the final model takes for another, or for the same.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Confused {
+  /// The right class and what the model says, by their places among the classes.
+  pub label: i32,
+  pub said: i32,
+  pub rows: i64,
+}
+
+impl Confused {
+  pub fn new(label: i32, said: i32, rows: i64) -> Confused {
+    Confused {
+      label,
+      said,
+      rows,
+    }
+  }
+}
+
+impl TSerializable for Confused {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<Confused> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i32> = None;
+    let mut f_2: Option<i32> = None;
+    let mut f_3: Option<i64> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i32()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i32()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("Confused.label", &f_1)?;
+    verify_required_field_exists("Confused.said", &f_2)?;
+    verify_required_field_exists("Confused.rows", &f_3)?;
+    let ret = Confused {
+      label: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      said: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      rows: f_3.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("Confused");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("label", TType::I32, 1))?;
+    o_prot.write_i32(self.label)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("said", TType::I32, 2))?;
+    o_prot.write_i32(self.said)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("rows", TType::I64, 3))?;
+    o_prot.write_i64(self.rows)?;
     o_prot.write_field_end()?;
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
@@ -610,10 +905,14 @@ pub struct JobStatus {
   pub model_digest: String,
   /// Seconds since the job was accepted; stops when it ends.
   pub wall_s: OrderedFloat<f64>,
+  /// When done: the round whose model it is. The last, or the best if the job was to stop by itself.
+  pub best_round: Option<i32>,
+  /// When done, if classes were learnt: what the model says of the validation rows, ascending by label and said.
+  pub confusion: Option<Vec<Confused>>,
 }
 
 impl JobStatus {
-  pub fn new(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>) -> JobStatus {
+  pub fn new<F16, F17>(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>, best_round: F16, confusion: F17) -> JobStatus where F16: Into<Option<i32>>, F17: Into<Option<Vec<Confused>>> {
     JobStatus {
       state,
       version,
@@ -630,6 +929,8 @@ impl JobStatus {
       weights_sha256,
       model_digest,
       wall_s,
+      best_round: best_round.into(),
+      confusion: confusion.into(),
     }
   }
 }
@@ -652,6 +953,8 @@ impl TSerializable for JobStatus {
     let mut f_13: Option<String> = None;
     let mut f_14: Option<String> = None;
     let mut f_15: Option<OrderedFloat<f64>> = None;
+    let mut f_16: Option<i32> = None;
+    let mut f_17: Option<Vec<Confused>> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -699,8 +1002,8 @@ impl TSerializable for JobStatus {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<RoundReport> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_2 = RoundReport::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_2);
+            let list_elem_3 = RoundReport::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_3);
           }
           i_prot.read_list_end()?;
           f_10 = Some(val);
@@ -713,8 +1016,8 @@ impl TSerializable for JobStatus {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<NodeReport> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_3 = NodeReport::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_3);
+            let list_elem_4 = NodeReport::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_4);
           }
           i_prot.read_list_end()?;
           f_12 = Some(val);
@@ -730,6 +1033,20 @@ impl TSerializable for JobStatus {
         15 => {
           let val = OrderedFloat::from(i_prot.read_double()?);
           f_15 = Some(val);
+        },
+        16 => {
+          let val = i_prot.read_i32()?;
+          f_16 = Some(val);
+        },
+        17 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<Confused> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_5 = Confused::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_5);
+          }
+          i_prot.read_list_end()?;
+          f_17 = Some(val);
         },
         _ => {
           i_prot.skip(field_ident.field_type)?;
@@ -769,6 +1086,8 @@ impl TSerializable for JobStatus {
       weights_sha256: f_13.expect("auto-generated code should have checked for presence of required fields"),
       model_digest: f_14.expect("auto-generated code should have checked for presence of required fields"),
       wall_s: f_15.expect("auto-generated code should have checked for presence of required fields"),
+      best_round: f_16,
+      confusion: f_17,
     };
     Ok(ret)
   }
@@ -828,6 +1147,20 @@ impl TSerializable for JobStatus {
     o_prot.write_field_begin(&TFieldIdentifier::new("wall_s", TType::Double, 15))?;
     o_prot.write_double(self.wall_s.into())?;
     o_prot.write_field_end()?;
+    if let Some(fld_var) = self.best_round {
+      o_prot.write_field_begin(&TFieldIdentifier::new("best_round", TType::I32, 16))?;
+      o_prot.write_i32(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.confusion {
+      o_prot.write_field_begin(&TFieldIdentifier::new("confusion", TType::List, 17))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
   }
