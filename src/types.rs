@@ -78,6 +78,14 @@ impl Digest {
         Digest(sha2::Sha256::digest(bytes).into())
     }
 
+    /// The digest of these bytes, one part after the other.
+    pub fn of_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Digest {
+        use sha2::Digest as _;
+        let mut hasher = sha2::Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part));
+        Digest(hasher.finalize().into())
+    }
+
     /// Reads 64 hexadecimal digits; `None` if the text is anything else.
     pub fn parse(text: &str) -> Option<Digest> {
         let text = text.as_bytes();
@@ -120,6 +128,7 @@ mod tests {
         let digest = Digest::of(b"abc");
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);
+        assert_eq!(Digest::of_parts([&b"a"[..], b"", b"bc"]), digest);
         assert_eq!(Digest::parse(text), Some(digest));
         assert_eq!(Digest::parse(&text[1..]), None);
         assert_eq!(Digest::parse(&text.replace('b', "g")), None);

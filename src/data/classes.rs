@@ -22,10 +22,10 @@ pub struct Classes {
 enum Order {
     /// Class i is the integer i.
     Range,
-    /// Class i is the i-th of these, which ascend.
-    Integers(Vec<i64>),
-    /// The labels ascend as texts.
-    Text,
+    /// The labels' values, which ascend, and their classes.
+    Integers(Vec<(i64, u32)>),
+    /// The classes in the order in which their labels ascend as texts.
+    Text(Vec<u32>),
 }
 
 impl Classes {
@@ -47,14 +47,50 @@ impl Classes {
         let classes = match integers {
             Some(integers) => Self {
                 labels: integers.iter().map(i64::to_string).collect(),
-                order: Order::Integers(integers.into_iter().collect()),
+                order: Order::Integers(integers.into_iter().zip(0..).collect()),
             },
-            None => Self { labels: texts.into_iter().map(str::to_owned).collect(), order: Order::Text },
+            None => Self {
+                order: Order::Text((0..texts.len() as u32).collect()),
+                labels: texts.into_iter().map(str::to_owned).collect(),
+            },
         };
         match classes.len() {
             2..=MAX_CLASSES => Ok(classes),
             found => Err(DataError::Classes { found }),
         }
+    }
+
+    /// These labels as a model names them: the first is class 0. What [`labels`](Self::labels) gives makes the
+    /// same classes again, and labels may stand in any other order too.
+    ///
+    /// # Errors
+    /// There are fewer than 2 labels, or more than 65,536, or one occurs twice.
+    pub fn in_order(labels: &[String]) -> Result<Self, DataError> {
+        if !(2..=MAX_CLASSES).contains(&labels.len()) {
+            return Err(DataError::Classes { found: labels.len() });
+        }
+        let twice = |class: u32| DataError::RepeatedClass { label: labels[class as usize].clone() };
+        let integers: Option<Vec<(i64, u32)>> =
+            labels.iter().zip(0..).map(|(label, class)| Some((label.parse().ok()?, class))).collect();
+        let order = match integers {
+            Some(mut integers) => {
+                integers.sort_unstable();
+                if let Some(pair) = integers.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                    return Err(twice(pair[1].1));
+                }
+                Order::Integers(integers)
+            }
+            None => {
+                let text = |class: u32| &labels[class as usize];
+                let mut ascending: Vec<u32> = (0..labels.len() as u32).collect();
+                ascending.sort_by_key(|&class| text(class));
+                if let Some(pair) = ascending.windows(2).find(|pair| text(pair[0]) == text(pair[1])) {
+                    return Err(twice(pair[1]));
+                }
+                Order::Text(ascending)
+            }
+        };
+        Ok(Self { labels: labels.to_vec(), order })
     }
 
     /// The integers from 0 to `k - 1`, whether or not all of them occur.
@@ -70,14 +106,20 @@ impl Classes {
 
     /// The label's class, from 0; `None` if it is none of the job's.
     pub fn lookup(&self, label: &str) -> Option<u32> {
-        let class = match &self.order {
+        match &self.order {
             Order::Range => {
-                usize::try_from(label.parse::<i64>().ok()?).ok().filter(|&class| class < self.len())?
+                u32::try_from(label.parse::<i64>().ok()?).ok().filter(|&class| (class as usize) < self.len())
             }
-            Order::Integers(integers) => integers.binary_search(&label.parse().ok()?).ok()?,
-            Order::Text => self.labels.binary_search_by(|known| known.as_str().cmp(label)).ok()?,
-        };
-        u32::try_from(class).ok()
+            Order::Integers(integers) => {
+                let value: i64 = label.parse().ok()?;
+                let place = integers.binary_search_by_key(&value, |&(value, _)| value).ok()?;
+                integers.get(place).map(|&(_, class)| class)
+            }
+            Order::Text(ascending) => {
+                let place = ascending.binary_search_by_key(&Some(label), |&class| self.label(class)).ok()?;
+                ascending.get(place).copied()
+            }
+        }
     }
 
     /// The label of a class; `None` if there are not so many.
@@ -100,7 +142,7 @@ impl Classes {
     pub(super) fn describe(&self) -> String {
         match self.order {
             Order::Range => format!("labels are the integers from 0 to {}", self.len() - 1),
-            Order::Integers(_) | Order::Text => {
+            Order::Integers(_) | Order::Text(_) => {
                 format!("it is none of the {} labels of the training rows", self.len())
             }
         }
@@ -143,6 +185,37 @@ mod tests {
             assert_eq!(classes.lookup(label), None, "{label}");
         }
         assert_eq!(classes.label(25), Some("25"));
+    }
+
+    #[test]
+    fn a_models_list_of_labels_makes_its_classes_again() {
+        for known in [
+            Classes::from_labels(["10", "2", "-1"]).unwrap(),
+            Classes::from_labels(["10", "2", "B"]).unwrap(),
+            Classes::integers(3).unwrap(),
+        ] {
+            let again = Classes::in_order(known.labels()).unwrap();
+            assert_eq!(again.labels(), known.labels());
+            for label in ["-1", "0", "2", "02", "10", "B", "C"] {
+                assert_eq!(again.lookup(label), known.lookup(label), "{label} of {:?}", known.labels());
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_labels_keeps_its_order() {
+        let list = |labels: &[&str]| Classes::in_order(&labels.iter().map(|&l| l.to_owned()).collect::<Vec<_>>());
+        let texts = list(&["cat", "ape", "dog"]).unwrap();
+        assert_eq!(
+            ["cat", "ape", "dog", "cow"].map(|label| texts.lookup(label)),
+            [Some(0), Some(1), Some(2), None]
+        );
+        let integers = list(&["7", "3"]).unwrap();
+        assert_eq!(["07", "3", "x"].map(|label| integers.lookup(label)), [Some(0), Some(1), None]);
+        let message = |labels: &[&str]| list(labels).unwrap_err().to_string();
+        assert_eq!(message(&["a", "b", "a"]), "the label \"a\" stands for two classes");
+        assert_eq!(message(&["7", "1", "07"]), "the label \"07\" stands for two classes");
+        assert_eq!(message(&["7"]), "1 different labels; there must be from 2 to 65536");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Place {
     /// The text's name as its reader knows it: the path of a file.
     pub name: String,
-    /// The line, from 1; header and blank lines count.
+    /// The line, from 1; header and blank lines count. In an IDX file, the value.
     pub line: u64,
     /// The field in the line, from 1.
     pub field: Option<usize>,
@@ -37,6 +37,14 @@ pub enum DataError {
         /// Features per row given.
         columns: usize,
     },
+    /// Values that do not make whole rows.
+    #[error("{values} values do not make rows of {columns} features")]
+    Ragged {
+        /// Values given.
+        values: usize,
+        /// Features per row.
+        columns: usize,
+    },
     /// Rows and labels differ in number.
     #[error("{rows} rows have {labels} labels")]
     Labels {
@@ -62,6 +70,14 @@ pub enum DataError {
         row: usize,
         /// The feature, from 0.
         column: usize,
+        /// What stands there.
+        value: f32,
+    },
+    /// A value to be learnt is NaN or infinity.
+    #[error("row {row} has the value {value}; values must be finite numbers")]
+    ValueNotFinite {
+        /// The row, from 0.
+        row: usize,
         /// What stands there.
         value: f32,
     },
@@ -116,6 +132,20 @@ pub enum DataError {
     Classes {
         /// How many there are.
         found: usize,
+    },
+    /// Two classes of one name.
+    #[error("the label {label:?} stands for two classes")]
+    RepeatedClass {
+        /// The second of them.
+        label: String,
+    },
+    /// A file is no IDX file, or not the right one.
+    #[error("{name}: {reason}")]
+    Idx {
+        /// The file's name.
+        name: String,
+        /// What is wrong with it, and what was expected.
+        reason: String,
     },
     /// The bytes are not a data set's blob.
     #[error("not a data set's blob: {reason}")]

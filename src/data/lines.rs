@@ -1,6 +1,8 @@
 //! Owns the lines of a text: their numbers, their ends, and how long they may be.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
+
+use memchr::memchr;
 
 use super::{DataError, Place};
 
@@ -13,13 +15,15 @@ const MAX_LINE: usize = 1 << 24;
 pub(super) struct Lines<'n, R> {
     name: &'n str,
     input: R,
+    /// How much of the input's buffer the line is; 0 if it was too long for that and is in `line`.
+    inside: usize,
     line: Vec<u8>,
     number: u64,
 }
 
 impl<'n, R: BufRead> Lines<'n, R> {
     pub(super) fn new(name: &'n str, input: R) -> Self {
-        Self { name, input, line: Vec::new(), number: 0 }
+        Self { name, input, inside: 0, line: Vec::new(), number: 0 }
     }
 
     /// The next line that is not blank, without its end (LF or CR LF) and a byte order mark, and its number from
@@ -29,35 +33,65 @@ impl<'n, R: BufRead> Lines<'n, R> {
     /// The text cannot be read on, or the line is longer than 16 MiB.
     pub(super) fn next(&mut self) -> Result<Option<(u64, &[u8])>, DataError> {
         loop {
-            self.line.clear();
+            self.input.consume(std::mem::take(&mut self.inside));
             self.number += 1;
-            let place = || Place { name: self.name.to_owned(), line: self.number, field: None };
-            let mut input = (&mut self.input).take(MAX_LINE as u64 + 1);
-            let read = input
-                .read_until(b'\n', &mut self.line)
-                .map_err(|error| DataError::Read { place: place(), reason: error.to_string() })?;
-            if read == 0 {
-                return Ok(None);
+            let end = match self.input.fill_buf() {
+                Ok(buffer) => memchr(b'\n', &buffer[..buffer.len().min(MAX_LINE)]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => None,
+                Err(error) => return Err(self.unreadable(&error)),
+            };
+            match end {
+                Some(end) => self.inside = end + 1,
+                None if self.gather()? => {}
+                None => return Ok(None),
             }
-            if read > MAX_LINE {
-                let found = format!("more than {MAX_LINE} bytes without a line end");
-                return Err(DataError::Line { place: place(), found, expected: "rows of text".into() });
-            }
-            if !self.bare().trim_ascii().is_empty() {
+            if !is_blank(self.bare()) {
                 break;
             }
         }
         Ok(Some((self.number, self.bare())))
     }
 
-    fn bare(&self) -> &[u8] {
-        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+    /// Copies a line that ends beyond the input's buffer; false at the end of the text.
+    fn gather(&mut self) -> Result<bool, DataError> {
+        self.line.clear();
+        let read = (&mut self.input)
+            .take(MAX_LINE as u64 + 1)
+            .read_until(b'\n', &mut self.line)
+            .map_err(|error| self.unreadable(&error))?;
+        if read > MAX_LINE {
+            let found = format!("more than {MAX_LINE} bytes without a line end");
+            return Err(DataError::Line { place: self.place(), found, expected: "rows of text".into() });
+        }
+        Ok(read > 0)
+    }
+
+    /// The line without its end, and the first one without a byte order mark.
+    fn bare(&mut self) -> &[u8] {
+        let line = match self.inside {
+            0 => self.line.as_slice(),
+            // A buffer that is not empty is given again as it was.
+            inside => self.input.fill_buf().ok().and_then(|buffer| buffer.get(..inside)).unwrap_or_default(),
+        };
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match self.number {
             1 => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line),
             _ => line,
         }
     }
+
+    fn unreadable(&self, error: &io::Error) -> DataError {
+        DataError::Read { place: self.place(), reason: error.to_string() }
+    }
+
+    fn place(&self) -> Place {
+        Place { name: self.name.to_owned(), line: self.number, field: None }
+    }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
 }
 
 #[cfg(test)]
@@ -80,6 +114,19 @@ mod tests {
         assert_eq!(all(b"\r\na\r\n\r\nb\r\nc\r\n"), expected);
         assert_eq!(all(b"\xef\xbb\xbf\r\na\n\nb\r\nc\n\n\n"), expected);
         assert_eq!(all(b""), vec![]);
+    }
+
+    #[test]
+    fn lines_are_the_same_whatever_the_buffer_holds() {
+        let text = "\u{feff}one\r\n\n\r\ntwo, which is longer\n \n3\n\nfour";
+        for size in 1..text.len() + 2 {
+            let mut lines = Lines::new("t", std::io::BufReader::with_capacity(size, text.as_bytes()));
+            for expected in [(1, "one"), (4, "two, which is longer"), (6, "3"), (8, "four")] {
+                let (number, line) = lines.next().unwrap().unwrap();
+                assert_eq!((number, std::str::from_utf8(line).unwrap()), expected, "{size}");
+            }
+            assert!(lines.next().unwrap().is_none());
+        }
     }
 
     #[test]

@@ -7,31 +7,36 @@
 //! The first line is a **header** if none of its feature fields is a number and at least one is a word. So a row
 //! with one mistyped number is reported and not taken for a header.
 
-use std::collections::BTreeMap;
 use std::io::BufRead;
+
+use memchr::memchr;
 
 use ndarray::Array2;
 
+use super::features::Growing;
+use super::labels::{Labels, Last, MAX_FIELD};
 use super::lines::Lines;
 use super::number::{NotANumber, number};
+use super::quick::small_integers;
 use super::quoted::Quoted;
-use super::{Classes, DataError, Dataset, MAX_CLASSES, Place};
+use super::{Classes, DataError, Dataset, Features, Place, Targets};
 
 /// A row has at most this many features.
 pub const MAX_COLUMNS: usize = 65_536;
-
-/// A field has at most this many bytes.
-const MAX_FIELD: usize = 256;
 
 /// The rows of one text, before the job's classes are known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     name: String,
-    features: Array2<f32>,
+    features: Features,
     labels: Labels,
 }
 
 impl Table {
+    pub(super) fn new(name: &str, features: Features, labels: Labels) -> Self {
+        Self { name: name.to_owned(), features, labels }
+    }
+
     /// The name that the text was read under.
     pub fn name(&self) -> &str {
         &self.name
@@ -39,12 +44,12 @@ impl Table {
 
     /// How many rows there are; at least one.
     pub fn rows(&self) -> usize {
-        self.features.nrows()
+        self.features.rows()
     }
 
     /// How many features a row has; at least one.
     pub fn columns(&self) -> usize {
-        self.features.ncols()
+        self.features.columns()
     }
 
     /// The different labels in the order of their first lines, with those lines' numbers.
@@ -67,7 +72,7 @@ impl Table {
             numbers.push(class);
         }
         let labels = labels.rows.iter().filter_map(|&row| numbers.get(row as usize).copied()).collect();
-        Dataset::new(features, labels, classes.len())
+        Dataset::of(features, Targets::Classes { labels, classes: classes.len() })
     }
 }
 
@@ -78,9 +83,19 @@ impl Table {
 /// different lengths, a missing label or one that is not UTF-8, limits passed (65,536 features and labels, 256
 /// bytes a field, 16 MiB a line), no rows, a reader that fails.
 pub fn parse_table(name: &str, input: impl BufRead) -> Result<Table, DataError> {
-    let sheet = Sheet::read(name, input, None)?;
-    let features = array(sheet.features, sheet.columns)?;
-    Ok(Table { name: name.to_owned(), features, labels: sheet.labels })
+    let sheet = Sheet::read(name, input, Last::Labels(Labels::default()), 0)?;
+    let Last::Labels(labels) = sheet.last else { return Err(DataError::Labels { rows: 0, labels: 0 }) };
+    Ok(Table::new(name, sheet.features.finish(sheet.columns)?, labels))
+}
+
+/// Reads rows whose last column is a number that is to be learnt; `name` is what errors call the text.
+///
+/// # Errors
+/// As for [`parse_table`]; a value that is no finite 32-bit float.
+pub fn parse_values(name: &str, input: impl BufRead) -> Result<Dataset, DataError> {
+    let sheet = Sheet::read(name, input, Last::Values(Vec::new()), 0)?;
+    let Last::Values(values) = sheet.last else { return Err(DataError::Labels { rows: 0, labels: 0 }) };
+    Dataset::of(sheet.features.finish(sheet.columns)?, Targets::Values(values))
 }
 
 /// Reads rows of `columns` features that have no label; `name` is what errors call the text.
@@ -88,73 +103,32 @@ pub fn parse_table(name: &str, input: impl BufRead) -> Result<Table, DataError> 
 /// # Errors
 /// As for [`parse_table`]; a row with one field too many is told that the last looks like a label.
 pub fn parse_rows(name: &str, input: impl BufRead, columns: usize) -> Result<Array2<f32>, DataError> {
-    let sheet = Sheet::read(name, input, Some(columns))?;
-    array(sheet.features, columns)
-}
-
-fn array(features: Vec<f32>, columns: usize) -> Result<Array2<f32>, DataError> {
-    let rows = features.len().checked_div(columns).unwrap_or(0);
-    Array2::from_shape_vec((rows, columns), features).map_err(|_| DataError::Empty { rows, columns })
-}
-
-/// Labels as numbers in the order of their appearance, each kept once.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Labels {
-    index: BTreeMap<Vec<u8>, u32>,
-    /// The label and the first line that has it.
-    names: Vec<(String, u64)>,
-    /// Row -> place in `names`.
-    rows: Vec<u32>,
-}
-
-impl Labels {
-    /// Takes the next row's label, or says what was expected instead.
-    fn push(&mut self, field: &[u8], line: u64) -> Result<(), &'static str> {
-        let label = field.trim_ascii();
-        if let Some(&known) = self.index.get(label) {
-            self.rows.push(known);
-            return Ok(());
-        }
-        if label.is_empty() {
-            return Err("a label");
-        }
-        if label.len() > MAX_FIELD {
-            return Err("a label of at most 256 bytes");
-        }
-        let text = std::str::from_utf8(label).map_err(|_| "a label in UTF-8")?;
-        if self.names.len() == MAX_CLASSES {
-            return Err("one of at most 65536 different labels");
-        }
-        let number = self.names.len() as u32;
-        self.index.insert(label.to_vec(), number);
-        self.names.push((text.to_owned(), line));
-        self.rows.push(number);
-        Ok(())
-    }
+    let sheet = Sheet::read(name, input, Last::Nothing, columns)?;
+    Ok(sheet.features.finish(columns)?.to_array())
 }
 
 /// The rows read so far.
 struct Sheet<'n> {
     name: &'n str,
-    labelled: bool,
     columns: usize,
-    features: Vec<f32>,
-    labels: Labels,
+    features: Growing,
+    last: Last,
 }
 
 impl<'n> Sheet<'n> {
-    /// Reads rows of `columns` features; `None` reads labelled rows, as wide as the first.
-    fn read(name: &'n str, input: impl BufRead, columns: Option<usize>) -> Result<Self, DataError> {
+    /// Reads rows of `columns` features and nothing more, or rows with a last column, as wide as the first.
+    fn read(name: &'n str, input: impl BufRead, last: Last, columns: usize) -> Result<Self, DataError> {
         let mut lines = Lines::new(name, input);
-        let labels = Labels::default();
-        let labelled = columns.is_none();
-        let mut sheet = Self { name, labelled, columns: columns.unwrap_or(0), features: Vec::new(), labels };
+        let mut sheet = Self { name, columns, features: Growing::U8(Vec::new()), last };
         let mut separator = None;
         let mut quoted = None;
         while let Some((line, text)) = lines.next()? {
             let first = separator.is_none();
             let separator = *separator.get_or_insert_with(|| separator_of(text));
-            if text.contains(&b'"') {
+            if !first && sheet.quick(line, text, separator) {
+                continue;
+            }
+            if memchr(b'"', text).is_some() {
                 let record =
                     quoted.get_or_insert_with(|| Quoted::new(separator)).fields(text).ok_or_else(|| {
                         sheet.refuse_line(
@@ -168,10 +142,25 @@ impl<'n> Sheet<'n> {
                 sheet.take(line, text.split(|&byte| byte == separator), first)?;
             }
         }
-        if sheet.features.is_empty() {
+        if sheet.features.len() == 0 {
             return Err(DataError::NoRows { name: name.to_owned(), header: separator.is_some() });
         }
         Ok(sheet)
+    }
+
+    /// Takes a row of bytes and a plain label; false if it is none, and then nothing is taken.
+    fn quick(&mut self, line: u64, text: &[u8], separator: u8) -> bool {
+        let (Growing::U8(bytes), Last::Labels(labels)) = (&mut self.features, &mut self.last) else {
+            return false;
+        };
+        let before = bytes.len();
+        let taken = small_integers(text, separator, self.columns, bytes)
+            .filter(|rest| !rest.contains(&separator) && !rest.contains(&b'"'))
+            .is_some_and(|label| labels.push(label, line).is_ok());
+        if !taken {
+            bytes.truncate(before);
+        }
+        taken
     }
 
     fn take<'t, F>(&mut self, line: u64, fields: F, first: bool) -> Result<(), DataError>
@@ -187,8 +176,13 @@ impl<'n> Sheet<'n> {
         self.row(line, fields, first)
     }
 
+    /// Whether something stands after the features.
+    fn more(&self) -> bool {
+        !matches!(self.last, Last::Nothing)
+    }
+
     fn set_width(&mut self, line: u64, found: usize) -> Result<(), DataError> {
-        if self.labelled {
+        if self.more() {
             self.columns = found.saturating_sub(1);
             if found == 1 {
                 let expected = "one or more numbers and a label, separated by commas";
@@ -203,11 +197,11 @@ impl<'n> Sheet<'n> {
     }
 
     fn check_width(&self, line: u64, found: usize) -> Result<(), DataError> {
-        let expected = self.columns + usize::from(self.labelled);
+        let expected = self.columns + usize::from(self.more());
         if found == expected {
             return Ok(());
         }
-        let what = match (self.labelled, found) {
+        let what = match (self.more(), found) {
             (true, _) => format!("{expected} fields, as in the lines above"),
             (false, _) if expected.checked_add(1) == Some(found) => {
                 format!("{expected} features and nothing else; the last looks like a label, remove it")
@@ -235,16 +229,25 @@ impl<'n> Sheet<'n> {
                 }
             }
         }
-        let label = if self.labelled { rest.next() } else { None };
-        if self.features.len() - before != self.columns
-            || label.is_some() != self.labelled
-            || rest.next().is_some()
-        {
+        let last = if self.more() { rest.next() } else { None };
+        let whole = self.features.len() - before == self.columns && last.is_some() == self.more();
+        if !whole || rest.next().is_some() {
             return self.check_width(line, fields.count());
         }
-        match label.map(|label| (label, self.labels.push(label, line))) {
-            Some((label, Err(expected))) => Err(self.refuse_field(line, self.columns, label, expected)),
+        match last.map(|last| (last, self.take_last(line, last, first))) {
+            Some((last, Err(expected))) => Err(self.refuse_field(line, self.columns, last, expected)),
             _ => Ok(()),
+        }
+    }
+
+    fn take_last(&mut self, line: u64, field: &[u8], first: bool) -> Result<(), &'static str> {
+        match &mut self.last {
+            Last::Nothing => Ok(()),
+            Last::Labels(labels) => labels.push(field, line),
+            Last::Values(values) => {
+                values.push(number(field).map_err(|why| expectation(why, field, first))?);
+                Ok(())
+            }
         }
     }
 

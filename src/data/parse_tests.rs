@@ -4,6 +4,7 @@ use ndarray::array;
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::MAX_CLASSES;
 
 fn table(text: impl AsRef<[u8]>) -> Table {
     parse_table("t.csv", text.as_ref()).unwrap()
@@ -23,7 +24,7 @@ fn rows_are_numbers_and_then_the_label() {
     assert_eq!((table.rows(), table.columns()), (3, 2));
     assert_eq!(labels(&table), [("A", 1), ("B", 2)]);
     let data = table.into_dataset(&Classes::from_labels(["B", "A"]).unwrap()).unwrap();
-    assert_eq!(data.features(), array![[1.0, -2.5], [3.0, 40.0], [5.0, 6.0]]);
+    assert_eq!(data.to_array(), array![[1.0, -2.5], [3.0, 40.0], [5.0, 6.0]]);
     assert_eq!(data.labels(), [0, 1, 0]);
     assert_eq!(data.classes(), 2);
 }
@@ -132,6 +133,24 @@ fn labels_that_are_no_class_are_named_with_their_line() {
 }
 
 #[test]
+fn the_last_column_may_be_values() {
+    let values = |text: &str| parse_values("v.csv", text.as_bytes()).map_err(|error| error.to_string());
+    let data = values("x,y,price\n1,2,-0.5\n3,4,1e3\n").unwrap();
+    assert_eq!((data.rows(), data.columns(), data.classes()), (2, 2, 0));
+    assert_eq!(data.values(), [-0.5, 1000.0]);
+    assert!(data.labels().is_empty());
+    for (text, message) in [
+        ("1,2\n3,A\n", "v.csv:2:2: field 2 is \"A\"; expected a number"),
+        ("1,2\n3,\n", "v.csv:2:2: field 2 is \"\"; expected a number"),
+        ("1,inf\n", "v.csv:1:2: field 2 is \"inf\"; expected a number that is finite"),
+        ("1,\"2\"\n3,4,5\n", "v.csv:2: found 3 fields; expected 2 fields, as in the lines above"),
+        ("x,y\n", "v.csv: no rows below the header line"),
+    ] {
+        assert_eq!(values(text).unwrap_err(), message, "{text:?}");
+    }
+}
+
+#[test]
 fn classes_come_from_all_tables() {
     let classes = Classes::of(&[table("1,10\n1,2\n"), table("1,2\n1,3\n")]).unwrap();
     assert_eq!(classes.labels(), ["2", "3", "10"]);
@@ -165,9 +184,9 @@ proptest! {
     fn almost_data_never_panics(text in "[0-9.,;\"\t\r\nexA\u{feff} -]{0,120}") {
         let _ = parse_rows("t", text.as_bytes(), 2);
         if let Ok(table) = parse_table("t", text.as_bytes()) {
-            prop_assert_eq!(table.features.len(), table.rows() * table.columns());
+            prop_assert_eq!(table.features.all().len(), table.rows() * table.columns());
             prop_assert_eq!(table.labels.rows.len(), table.rows());
-            prop_assert!(table.features.iter().all(|value| value.is_finite()));
+            prop_assert!(table.features.all().iter().all(|value| value.is_finite()));
         }
     }
 
@@ -180,8 +199,24 @@ proptest! {
             rows.iter().map(|([a, b, c], label)| format!("{a},{b:e},{c},{}\n", quote(label))).collect();
         let table = table(text);
         let features: Vec<f32> = rows.iter().flat_map(|(values, _)| *values).collect();
-        prop_assert_eq!(table.features.as_slice(), Some(&features[..]));
+        prop_assert_eq!(table.features, Features::of_floats(features, 3).unwrap());
         let names: Vec<&str> = table.labels.rows.iter().map(|&row| table.labels.names[row as usize].0.as_str()).collect();
         prop_assert_eq!(names, rows.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_quick_way_reads_what_the_general_way_reads(
+        rows in proptest::collection::vec((proptest::collection::vec("0|0|0|[0-9]{1,4}|-0|0?[.]5| 7", 9), "A|b|0| C"), 1..9),
+        values in any::<bool>(),
+    ) {
+        let field = |field: &str| field.trim().parse::<f32>().unwrap();
+        let features: Vec<f32> = rows.iter().flat_map(|(fields, _)| fields.iter().map(|text| field(text))).collect();
+        let last = |label: &str| if values { "2.5".to_owned() } else { label.to_owned() };
+        let text: String = rows.iter().map(|(fields, label)| format!("{},{}\n", fields.join(","), last(label))).collect();
+        let found = if values { parse_values("t", text.as_bytes()).unwrap().features().clone() } else { table(&text).features };
+        let bits = |features: &Features| features.all().iter().map(f32::to_bits).collect::<Vec<_>>();
+        let expected = Features::of_floats(features, 9).unwrap();
+        prop_assert_eq!(bits(&found), bits(&expected));
+        prop_assert_eq!(matches!(found.all(), crate::data::Row::U8(_)), matches!(expected.all(), crate::data::Row::U8(_)));
     }
 }

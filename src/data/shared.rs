@@ -8,14 +8,16 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub struct Blob {
     digest: Digest,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     decoded: OnceLock<Arc<Dataset>>,
 }
 
 impl Blob {
     /// Takes bytes, and names them.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self { digest: Digest::of(&bytes), bytes, decoded: OnceLock::new() }
+    pub fn new(mut bytes: Vec<u8>) -> Self {
+        // What grew as it came may have twice the room that it needs.
+        bytes.shrink_to_fit();
+        Self { digest: Digest::of(&bytes), bytes: Arc::new(bytes), decoded: OnceLock::new() }
     }
 
     /// The SHA-256 of the bytes.
@@ -28,7 +30,8 @@ impl Blob {
         &self.bytes
     }
 
-    /// The bytes as a data set with labels below `classes`.
+    /// The bytes as a data set with labels below `classes`, or with values if `classes` is 0. It shares the bytes; what
+    /// it needs beside them are the labels or values, four bytes a row.
     ///
     /// # Errors
     /// The bytes are no data set, or have a label that is no class.
@@ -36,7 +39,7 @@ impl Blob {
         if let Some(known) = self.decoded.get().filter(|known| known.classes() == classes) {
             return Ok(known.clone());
         }
-        let dataset = Arc::new(super::decode(&self.bytes, classes)?);
+        let dataset = Arc::new(super::decode(self.bytes.clone(), classes)?);
         // Another thread may have been first, with an equal data set.
         Ok(self.decoded.get_or_init(|| dataset.clone()).clone())
             .map(|kept| if kept.classes() == classes { kept } else { dataset })

@@ -1,6 +1,8 @@
 //! Owns reading data sets from disk: a job's directory, one shard, rows to predict.
 
+mod each;
 mod names;
+mod pictures;
 mod resolve;
 
 use std::fs::{self, File};
@@ -21,12 +23,28 @@ const BUFFER: usize = 256 * 1024;
 pub struct Corpus {
     /// The directory's own name.
     pub name: String,
-    /// The labels, in class order.
-    pub classes: Classes,
+    /// The labels, in class order; `None` if values are to be learnt.
+    pub classes: Option<Classes>,
     /// One shard per training file, in natural order of their names; at least one, all equally wide.
     pub shards: Vec<LoadedShard>,
     /// The rows that are for measuring, as wide as the shards.
     pub validation: LoadedShard,
+}
+
+impl Corpus {
+    /// The labels, in class order; none if values are to be learnt.
+    pub fn labels(&self) -> &[String] {
+        self.classes.as_ref().map_or(&[], Classes::labels)
+    }
+}
+
+/// What stands in the last column of a job's files.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LastColumn {
+    /// A label. Which there are is given, or else are those that occur in the training files.
+    Label(Option<Classes>),
+    /// A finite number that is to be learnt.
+    Value,
 }
 
 /// The rows of one file.
@@ -79,6 +97,20 @@ pub enum IngestError {
         /// The directory.
         path: PathBuf,
     },
+    /// Nothing to validate with, beside IDX files.
+    #[error("{} has no validation file; beside IDX files it is named t10k-images-idx3-ubyte", path.display())]
+    NoTestPictures {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Pictures without labels.
+    #[error("{} has no labels: there is none of {} beside it", path.display(), names.join(", "))]
+    NoLabels {
+        /// The pictures' file.
+        path: PathBuf,
+        /// The names that the file of the labels may have.
+        names: Vec<String>,
+    },
     /// It is not clear which file is to validate with.
     #[error("{} has {} validation files, where one is expected: {}", path.display(), names.len(), names.join(", "))]
     ManyValidations {
@@ -108,6 +140,16 @@ pub enum IngestError {
         /// Its features per row.
         other_columns: usize,
     },
+    /// Pictures of another size than the model takes.
+    #[error("{} has {found} features, but the model takes {expected}", path.display())]
+    Width {
+        /// The file.
+        path: PathBuf,
+        /// Its features per row.
+        found: usize,
+        /// Those of the model.
+        expected: usize,
+    },
     /// What a file says is no data.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -116,14 +158,16 @@ pub enum IngestError {
 /// Reads a job's directory; the classes are the labels that occur in the training files.
 ///
 /// Training files are `train*.txt` and `train*.csv`; the validation file is `validate*` or `valid*` with the same
-/// endings. Other files are left alone.
+/// endings. MNIST's IDX files are known by their names: `train-images-idx3-ubyte` and `t10k-images-idx3-ubyte` with
+/// `-labels-idx1-ubyte` beside them, with a dot for the second dash or without, packed (`.gz`) or not. Other files are
+/// left alone. Several files are read at once.
 ///
 /// # Errors
 /// The directory cannot be read, has no training files or not exactly one validation file; a file is malformed or
 /// differs from the first in width; a validation label does not occur in the training files; fewer than two
 /// classes.
 pub fn load_dir(dir: &Path) -> Result<Corpus, IngestError> {
-    load_dir_with(dir, None)
+    load_dir_for(dir, LastColumn::Label(None))
 }
 
 /// Like [`load_dir`]; if `classes` are given, labels other than those are errors.
@@ -131,33 +175,54 @@ pub fn load_dir(dir: &Path) -> Result<Corpus, IngestError> {
 /// # Errors
 /// As for [`load_dir`].
 pub fn load_dir_with(dir: &Path, classes: Option<Classes>) -> Result<Corpus, IngestError> {
+    load_dir_for(dir, LastColumn::Label(classes))
+}
+
+/// Like [`load_dir`], whatever the last column is.
+///
+/// # Errors
+/// As for [`load_dir`]; a last column that is not what it should be.
+pub fn load_dir_for(dir: &Path, last: LastColumn) -> Result<Corpus, IngestError> {
     let listing = list(dir)?;
     if listing.training.is_empty() {
         return Err(IngestError::NoTraining { path: dir.to_owned() });
     }
     let validation = match listing.validation.as_slice() {
+        [] if listing.training.iter().all(|name| names::is_pictures(name)) => {
+            return Err(IngestError::NoTestPictures { path: dir.to_owned() });
+        }
         [] => return Err(IngestError::NoValidation { path: dir.to_owned() }),
         [one] => one,
         many => return Err(IngestError::ManyValidations { path: dir.to_owned(), names: many.to_vec() }),
     };
-    let tables = listing.training.iter().map(|name| read_table(&dir.join(name))).collect::<Result<Vec<_>, _>>()?;
-    let held_out = read_table(&dir.join(validation))?;
-    same_width(tables.iter().chain([&held_out]))?;
-    let classes = match classes {
-        Some(classes) => classes,
-        None => Classes::of(&tables).map_err(|e| match e {
-            DataError::Classes { found } => IngestError::Classes { path: dir.to_owned(), found },
-            other => other.into(),
-        })?,
+    let names: Vec<&String> = listing.training.iter().chain([validation]).collect();
+    let paths: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
+    let (sets, classes) = match last {
+        LastColumn::Value => {
+            let sets = each::read_each(&paths, load_values)?;
+            same_width(&paths, sets.iter().map(Dataset::columns))?;
+            (sets, None)
+        }
+        LastColumn::Label(classes) => {
+            let tables = each::read_each(&paths, read_table)?;
+            same_width(&paths, tables.iter().map(Table::columns))?;
+            let classes = classes.map_or_else(|| classes_of(dir, &tables[..tables.len() - 1]), Ok)?;
+            let sets = tables.into_iter().map(|table| table.into_dataset(&classes)).collect::<Result<_, _>>()?;
+            (sets, Some(classes))
+        }
     };
-    let shards = listing
-        .training
-        .iter()
-        .zip(tables)
-        .map(|(name, table)| Ok(LoadedShard { name: name.clone(), data: table.into_dataset(&classes)? }))
-        .collect::<Result<_, DataError>>()?;
-    let validation = LoadedShard { name: validation.clone(), data: held_out.into_dataset(&classes)? };
+    let mut shards: Vec<LoadedShard> =
+        names.into_iter().zip(sets).map(|(name, data)| LoadedShard { name: name.clone(), data }).collect();
+    let validation = shards.pop().ok_or_else(|| IngestError::NoValidation { path: dir.to_owned() })?;
     Ok(Corpus { name: own_name(dir), classes, shards, validation })
+}
+
+/// The labels of the training files.
+fn classes_of(dir: &Path, tables: &[Table]) -> Result<Classes, IngestError> {
+    Classes::of(tables).map_err(|e| match e {
+        DataError::Classes { found } => IngestError::Classes { path: dir.to_owned(), found },
+        other => other.into(),
+    })
 }
 
 /// Reads one file of labelled rows.
@@ -168,11 +233,38 @@ pub fn load_shard(path: &Path, classes: &Classes) -> Result<Dataset, IngestError
     Ok(read_table(path)?.into_dataset(classes)?)
 }
 
+/// Reads one file of labelled rows for a model that has these class names, the first of which is class 0.
+///
+/// # Errors
+/// The names make no classes (see [`Classes::in_order`]); as for [`load_shard`].
+pub fn load_labelled(path: &Path, classes: &[String]) -> Result<Dataset, IngestError> {
+    load_shard(path, &Classes::in_order(classes)?)
+}
+
+/// Reads one file of rows whose last column is a number that is to be learnt.
+///
+/// # Errors
+/// The file cannot be read or is malformed, or has something else in the last column.
+pub fn load_values(path: &Path) -> Result<Dataset, IngestError> {
+    if is_pictures(path) {
+        let (pictures, name, labels) = pictures::read_labelled(path)?;
+        return Ok(data::value_pictures(&name, pictures, &labels)?);
+    }
+    Ok(data::parse_values(&path.display().to_string(), open(path)?)?)
+}
+
 /// Reads one file of rows without labels, `columns` features each.
 ///
 /// # Errors
 /// The file cannot be read, is malformed, or has another number of features.
 pub fn load_rows(path: &Path, columns: usize) -> Result<Array2<f32>, IngestError> {
+    if is_pictures(path) {
+        let pictures = pictures::read(path)?;
+        return match pictures.columns() {
+            found if found == columns => Ok(pictures.to_array()),
+            found => Err(IngestError::Width { path: path.to_owned(), found, expected: columns }),
+        };
+    }
     Ok(data::parse_rows(&path.display().to_string(), open(path)?, columns)?)
 }
 
@@ -197,8 +289,11 @@ fn list(dir: &Path) -> Result<Listing, IngestError> {
             None => {}
         }
     }
-    listing.training.sort_by_cached_key(|name| names::natural(name));
-    listing.validation.sort_by_cached_key(|name| names::natural(name));
+    for names in [&mut listing.training, &mut listing.validation] {
+        names.sort_by_cached_key(|name| names::natural(name));
+        // Pictures that stand there packed and unpacked count once.
+        names.dedup_by_key(|name| names::same(name));
+    }
     Ok(listing)
 }
 
@@ -211,19 +306,28 @@ fn open(path: &Path) -> Result<BufReader<File>, IngestError> {
     Ok(BufReader::with_capacity(BUFFER, File::open(path).map_err(failed)?))
 }
 
+fn is_pictures(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(names::is_pictures)
+}
+
 fn read_table(path: &Path) -> Result<Table, IngestError> {
+    if is_pictures(path) {
+        let (pictures, name, labels) = pictures::read_labelled(path)?;
+        return Ok(data::label_pictures(&name, pictures, &labels)?);
+    }
     Ok(data::parse_table(&path.display().to_string(), open(path)?)?)
 }
 
-fn same_width<'t>(mut tables: impl Iterator<Item = &'t Table>) -> Result<(), IngestError> {
-    let Some(first) = tables.next() else { return Ok(()) };
-    match tables.find(|other| other.columns() != first.columns()) {
+fn same_width(paths: &[PathBuf], columns: impl Iterator<Item = usize>) -> Result<(), IngestError> {
+    let mut files = paths.iter().zip(columns);
+    let Some((first, first_columns)) = files.next() else { return Ok(()) };
+    match files.find(|&(_, columns)| columns != first_columns) {
         None => Ok(()),
-        Some(other) => Err(IngestError::Columns {
-            first: first.name().to_owned(),
-            first_columns: first.columns(),
-            other: other.name().to_owned(),
-            other_columns: other.columns(),
+        Some((other, other_columns)) => Err(IngestError::Columns {
+            first: first.display().to_string(),
+            first_columns,
+            other: other.display().to_string(),
+            other_columns,
         }),
     }
 }

@@ -9,6 +9,10 @@ pub(super) enum Role {
 
 /// The role that the file's name gives it; `None` for files that are not data.
 pub(super) fn role(name: &str) -> Option<Role> {
+    if is_pictures(name) {
+        let known = [("train", Role::Training), ("t10k", Role::Validation), ("valid", Role::Validation)];
+        return known.iter().find(|(start, _)| name.starts_with(start)).map(|&(_, role)| role);
+    }
     let (stem, extension) = name.rsplit_once('.')?;
     if !["txt", "csv"].iter().any(|known| extension.eq_ignore_ascii_case(known)) {
         None
@@ -19,6 +23,33 @@ pub(super) fn role(name: &str) -> Option<Role> {
     } else {
         None
     }
+}
+
+/// Whether the name is that of pictures in an IDX file, packed or not: `train-images-idx3-ubyte`,
+/// `train-images.idx3-ubyte.gz` and the like.
+pub(super) fn is_pictures(name: &str) -> bool {
+    let plain = unpacked(name);
+    plain.ends_with("-idx3-ubyte") || plain.ends_with(".idx3-ubyte")
+}
+
+/// The names that the labels of these pictures may have, the likeliest first.
+pub(super) fn labels_of(pictures: &str) -> Vec<String> {
+    let plain = unpacked(pictures);
+    let start = plain.strip_suffix("idx3-ubyte").unwrap_or(plain).trim_end_matches(['-', '.']);
+    let start = start.replace("images", "labels");
+    ["-idx1-ubyte", "-idx1-ubyte.gz", ".idx1-ubyte", ".idx1-ubyte.gz"].map(|end| start.clone() + end).to_vec()
+}
+
+/// What names of the same pictures have in common; other names are as they are.
+pub(super) fn same(name: &str) -> String {
+    match is_pictures(name) {
+        true => unpacked(name).replace(".idx3-", "-idx3-"),
+        false => name.to_owned(),
+    }
+}
+
+fn unpacked(name: &str) -> &str {
+    name.strip_suffix(".gz").unwrap_or(name)
 }
 
 /// A piece of a name: runs of digits compare by value, all else byte by byte.
@@ -62,6 +93,20 @@ mod tests {
         }
         for name in
             ["train", "train1.txt~", "train1.txt.swp", ".train.txt", "letters.csv", "README.md", "test.csv", ""]
+        {
+            assert_eq!(role(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn pictures_have_names_of_their_own() {
+        for end in ["-idx3-ubyte", ".idx3-ubyte", "-idx3-ubyte.gz", ".idx3-ubyte.gz"] {
+            assert_eq!(role(&format!("train-images{end}")), Some(Role::Training));
+            assert_eq!(role(&format!("t10k-images{end}")), Some(Role::Validation));
+            assert_eq!(same(&format!("t10k-images{end}")), "t10k-images-idx3-ubyte");
+            assert_eq!(labels_of(&format!("t10k-images{end}"))[0], "t10k-labels-idx1-ubyte");
+        }
+        for name in ["train-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz", "other-images-idx3-ubyte", "t10k.csv"]
         {
             assert_eq!(role(name), None, "{name}");
         }

@@ -15,11 +15,27 @@ pub fn put_blob<C: TBlobStoreSyncClient>(
     bytes: &[u8],
     sent: &mut dyn FnMut(usize),
 ) -> Result<(), RpcError> {
-    let total = bytes.len() as i64;
-    for (place, chunk) in bytes.chunks(CHUNK).enumerate() {
-        let offset = place * CHUNK;
-        client.call(|c| c.put_blob(digest.to_string(), offset as i64, total, chunk.to_vec()))?;
-        sent(offset + chunk.len());
+    let copy = |start: usize, most: usize| bytes[start..bytes.len().min(start + most)].to_vec();
+    put_blob_in_parts(client, digest, bytes.len(), &copy, sent)
+}
+
+/// As [`put_blob`], of `total` bytes that are nowhere together: `copy` gives those from a place on, as many as are
+/// asked for or are there.
+///
+/// # Errors
+/// As [`put_blob`].
+pub fn put_blob_in_parts<C: TBlobStoreSyncClient>(
+    client: &mut Client<C>,
+    digest: &Digest,
+    total: usize,
+    copy: &dyn Fn(usize, usize) -> Vec<u8>,
+    sent: &mut dyn FnMut(usize),
+) -> Result<(), RpcError> {
+    for offset in (0..total).step_by(CHUNK) {
+        let chunk = copy(offset, CHUNK);
+        let end = offset + chunk.len();
+        client.call(|c| c.put_blob(digest.to_string(), offset as i64, total as i64, chunk))?;
+        sent(end);
     }
     Ok(())
 }

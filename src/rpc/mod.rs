@@ -41,7 +41,7 @@ mod session;
 use std::time::Duration;
 
 pub use address::{Address, bind};
-pub use blobs::{get_blob, put_blob};
+pub use blobs::{get_blob, put_blob, put_blob_in_parts};
 pub use connection::{Client, Connection, Dialer, Hangup, Incoming, Input, Outgoing, Output, Timeouts, Traffic};
 pub use error::RpcError;
 pub use peer::Peer;

@@ -132,6 +132,9 @@ pub struct Upload {
     bytes: Vec<u8>,
 }
 
+/// Once this part of a blob has come, room for all of it is reserved: to grow further would copy it at each step.
+const BELIEVED: usize = 8;
+
 impl Upload {
     /// Starts an upload of `total` bytes.
     ///
@@ -141,7 +144,7 @@ impl Upload {
         if total > store.limit {
             return Err(StoreError::Full { bytes: total, limit: store.limit });
         }
-        // Nothing is reserved on the word of the sender: memory grows with what has come.
+        // Nothing is reserved on the word of the sender alone: see `BELIEVED`.
         Ok(Self { store: store.clone(), digest, total, bytes: Vec::new() })
     }
 
@@ -159,6 +162,9 @@ impl Upload {
             return Err(StoreError::Length { length: chunk.len(), left: self.total - expected });
         }
         self.store.charge(chunk.len())?;
+        if expected + chunk.len() >= self.total / BELIEVED {
+            self.bytes.reserve_exact(self.total - expected);
+        }
         self.bytes.extend_from_slice(chunk);
         if self.bytes.len() < self.total {
             return Ok(false);
