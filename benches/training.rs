@@ -1,10 +1,14 @@
 //! Owns the timing of the model: training steps in samples per second on every path, and folding a round.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
-use roundtable::data::Dataset;
-use roundtable::model::{GradientDescent, Mlp, Path, Real, Shape, WeightedMean, train_on};
+use roundtable::data::{Dataset, Part, Scaling};
+use roundtable::model::{
+    FOLDS, FoldSettings, Form, GradientDescent, Init, Learning, Method, Mlp, OPTIMIZERS, OUTERS,
+    OptimizerSettings, OuterSettings, Path, Place, Real, Schedule, Shape, learn, train_on,
+};
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// Rows of a letters shard.
 const ROWS: usize = 1500;
@@ -52,19 +56,73 @@ fn training(c: &mut Criterion) {
     steps::<f64>(c, "f64");
 }
 
+fn batches(c: &mut Criterion) {
+    let data = Arc::new(data());
+    let (part, form) = (Part::whole(data.clone()), Form { inputs: Scaling::of([&*data]), ..Form::default() });
+    let model = Mlp::init_by(&shape(256), 1, Init::He);
+    let place = Place { from: 0.0, to: 1.0, seed: 1, stream: 0 };
+    let mut group = c.benchmark_group("learn/16-256-26 in batches of 64");
+    group.throughput(Throughput::Elements(ROWS as u64 * 5));
+    group.sample_size(10);
+    for optimizer in OPTIMIZERS {
+        let method = Method {
+            batch_size: Some(64),
+            shuffle: true,
+            schedule: Schedule::named("constant"),
+            optimizer: OptimizerSettings::named(optimizer.name),
+            weight_decay: 0.0,
+            clip_norm: None,
+            dropout: 0.0,
+            label_smoothing: 0.0,
+            proximal: 0.0,
+        };
+        let how = Learning { epochs: 5, eta: 1e-3, method };
+        group.bench_function(optimizer.name, |b| {
+            b.iter(|| {
+                let mut model = model.clone();
+                learn(&mut model, &form, &part, &how, &place, &|| true).map(|learned| (learned, model))
+            });
+        });
+    }
+    group.finish();
+}
+
 fn folding(c: &mut Criterion) {
     let before = Mlp::init(&shape(24), 1);
     let changes: Vec<_> = (0..11).map(|seed| Mlp::init(&shape(24), seed)).collect();
     c.bench_function("average/11 changes of 16-24-26", |b| {
         b.iter(|| {
-            let mut mean = WeightedMean::new();
+            let mut mean = FoldSettings::default().start()?;
             for change in &changes {
-                mean.add(black_box(change), ROWS as u64)?;
+                mean.add(black_box(change).clone(), ROWS as u64)?;
             }
-            mean.finish(&before)
+            OuterSettings::default().start()?.step(&before, &mean.finish()?)
         });
     });
 }
 
-criterion_group!(benches, training, folding);
+/// Every fold of what 32 replicas say of 100,186 parameters, and every outer step after it.
+fn between_rounds(c: &mut Criterion) {
+    let shape = Shape::new([300, 256, 90]).expect("within the limits");
+    let changes: Vec<_> = (0..32).map(|seed| Mlp::init(&shape, seed)).collect();
+    let mut group = c.benchmark_group("32 changes of 300-256-90");
+    group.sample_size(10);
+    for row in FOLDS {
+        let settings = FoldSettings::named(row.name);
+        let finish = |changes: Vec<Mlp<f32>>| {
+            let mut fold = settings.start()?;
+            changes.into_iter().try_for_each(|change| fold.add(change, ROWS as u64))?;
+            fold.finish()
+        };
+        group.bench_function(row.name, |b| b.iter_batched(|| changes.clone(), finish, BatchSize::LargeInput));
+    }
+    let change = changes[1].cast::<f64>().expect("small numbers");
+    for row in OUTERS {
+        let mut outer = OuterSettings::named(row.name).start().expect("customary numbers");
+        group.bench_function(format!("then {}", row.name), |b| b.iter(|| outer.step(&changes[0], &change)));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, training, batches, folding, between_rounds);
 criterion_main!(benches);

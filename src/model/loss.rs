@@ -14,7 +14,7 @@ impl LogProduct {
     /// The empty product, 1.
     pub(super) const ONE: LogProduct = LogProduct { mantissa: 1.0, exponent: 0 };
 
-    /// Multiplies by a factor in `[1e-6, 2]`. After at most 32 of them, `settle` must be called.
+    /// Multiplies by a factor in `[1e-6, 2^30]`. After at most 32 of them, `settle` must be called.
     #[inline(always)]
     pub(super) fn multiply(&mut self, factor: f64) {
         self.mantissa *= factor;
@@ -46,6 +46,54 @@ impl LogProduct {
         let s = (m - 1.0) / (m + 1.0);
         let series = (0..12).rev().fold(0.0, |sum, i| sum * (s * s) + 1.0 / f64::from(2 * i + 1));
         exponent * std::f64::consts::LN_2 + 2.0 * s * series
+    }
+}
+
+/// What is counted of the rows of an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    /// The product over the rows of the sums of `exp(logit - greatest logit)`.
+    sums: LogProduct,
+    /// The sum over the rows of how far the label's logit is below the greatest.
+    margins: f64,
+    /// Rows whose label's logit is not the greatest.
+    wrong: u64,
+    /// The sum over the rows of the squared error.
+    squares: f64,
+}
+
+impl Tally {
+    /// Of no rows.
+    pub(super) const NONE: Tally = Tally { sums: LogProduct::ONE, margins: 0.0, wrong: 0, squares: 0.0 };
+
+    /// Counts a row with a class; `settle` must be called after at most 32.
+    #[inline(always)]
+    pub(super) fn class(&mut self, sum: f64, margin: f64) {
+        self.sums.multiply(sum);
+        self.margins += margin;
+        self.wrong += u64::from(margin > 0.0);
+    }
+
+    /// Brings the product back into range.
+    #[inline(always)]
+    pub(super) fn settle(&mut self) {
+        self.sums.settle();
+    }
+
+    /// Counts a row with a value.
+    #[inline(always)]
+    pub(super) fn value(&mut self, missing: f64) {
+        self.squares += missing * missing;
+    }
+
+    /// The mean over `rows` rows of the cross-entropy or half the squared error.
+    pub(super) fn loss(self, rows: usize) -> f64 {
+        (self.sums.ln() + self.margins + self.squares / 2.0) / rows as f64
+    }
+
+    /// The share of rows given a wrong class, and the root of the mean squared error.
+    pub(super) fn errors(self, rows: usize) -> (f64, f64) {
+        (self.wrong as f64 / rows as f64, (self.squares / rows as f64).sqrt())
     }
 }
 

@@ -8,6 +8,19 @@ use ndarray_rand::RandomExt;
 use ndarray_rand::rand_distr::Uniform;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// The bound within which first weights are uniform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// For raw features and summed gradients: see [`Mlp::init`].
+    Small,
+    /// `sqrt(6 / inputs)`: He et al. 2015, for ReLU.
+    He,
+    /// `sqrt(6 / (inputs + outputs))`: Glorot and Bengio 2010, for tanh.
+    Glorot,
+}
 
 /// A multi-layer perceptron, or a change of one: `O = [1 relu([1 X] W)] V`, for any number of layers.
 ///
@@ -118,6 +131,12 @@ impl<T: Real> Mlp<T> {
 
     /// Fails if a weight is NaN or infinite, and says which.
     pub(super) fn check_finite(&self) -> Result<(), ModelError> {
+        // Without a way out in the middle this is many at a time; where the wrong one stands is looked for only then.
+        let all_finite =
+            |matrix: &Array2<T>| matrix.iter().fold(true, |all, value| all & value.to_f64().is_finite());
+        if self.layers.iter().all(all_finite) {
+            return Ok(());
+        }
         for (layer, matrix) in self.layers.iter().enumerate() {
             for ((row, column), value) in matrix.indexed_iter() {
                 let value = value.to_f64();
@@ -140,16 +159,25 @@ impl Mlp<f32> {
     /// The bounds are chosen for raw features from 0 to 15 and gradients summed over the shard, as the original
     /// has them: small, because with larger ones the first steps overshoot and turn units off for good.
     pub fn init(shape: &Shape, seed: u64) -> Self {
-        Self::init_with(shape, seed, FIRST_BOUND, LATER_BOUND)
+        Self::init_by(shape, seed, Init::Small)
     }
 
-    /// As [`Mlp::init`], with other bounds.
-    pub(super) fn init_with(shape: &Shape, seed: u64, first: f64, later: f64) -> Self {
+    /// As [`Mlp::init`], with weights drawn by another rule.
+    pub fn init_by(shape: &Shape, seed: u64, rule: Init) -> Self {
+        Self::init_with(shape, seed, |layer, inputs, outputs| match rule {
+            Init::Small if layer == 0 => FIRST_BOUND * (6.0 / inputs).sqrt(),
+            Init::Small => LATER_BOUND * (6.0 / inputs).sqrt(),
+            Init::He => (6.0 / inputs).sqrt(),
+            Init::Glorot => (6.0 / (inputs + outputs)).sqrt(),
+        })
+    }
+
+    /// As [`Mlp::init`]; `bound` says from a layer's place, inputs and outputs within what its weights are drawn.
+    pub(super) fn init_with(shape: &Shape, seed: u64, bound: impl Fn(usize, f64, f64) -> f64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut layers = Vec::new();
         for (layer, (rows, columns)) in shape.matrices().enumerate() {
-            let scale = if layer == 0 { first } else { later };
-            let bound = (scale * (6.0 / (rows - 1) as f64).sqrt()) as f32;
+            let bound = bound(layer, (rows - 1) as f64, columns as f64) as f32;
             let mut matrix = Array2::zeros((rows, columns));
             if let Ok(uniform) = Uniform::new_inclusive(-bound, bound) {
                 let weights = Array2::random_using((rows - 1, columns), uniform, &mut random);

@@ -1,12 +1,12 @@
 //! Owns the reference: the same training step in plain matrix algebra, obviously right, to test the kernels against.
 
-use super::{GradientDescent, Mlp, ModelError, Path, Real, Shape, Trained, train, train_on};
+use super::{GradientDescent, Init, Mlp, ModelError, Path, Real, Shape, Trained, train, train_on};
 use crate::data::Dataset;
 use ndarray::{Array1, Array2, s};
 use proptest::prelude::*;
 
 /// `[1 A]`
-fn with_ones(a: &Array2<f64>) -> Array2<f64> {
+pub(super) fn with_ones(a: &Array2<f64>) -> Array2<f64> {
     let mut out = Array2::ones((a.nrows(), a.ncols() + 1));
     out.slice_mut(s![.., 1..]).assign(a);
     out
@@ -14,7 +14,7 @@ fn with_ones(a: &Array2<f64>) -> Array2<f64> {
 
 /// One step in place; returns the loss before it.
 fn step(layers: &mut [Array2<f64>], data: &Dataset, eta: f64) -> f64 {
-    let mut inputs = vec![with_ones(&data.features().mapv(f64::from))];
+    let mut inputs = vec![with_ones(&data.to_array().mapv(f64::from))];
     let mut before_relu: Vec<Array2<f64>> = Vec::new();
     for (layer, matrix) in layers.iter().enumerate() {
         let out = inputs[layer].dot(matrix);
@@ -59,13 +59,25 @@ pub(super) fn train_plainly(model: &Mlp<f64>, data: &Dataset, how: &GradientDesc
     }
 }
 
-fn furthest<A: Real>(a: &Mlp<A>, b: &Mlp<f64>) -> f64 {
+pub(super) fn furthest<A: Real>(a: &Mlp<A>, b: &Mlp<f64>) -> f64 {
     let pairs = a.layers().iter().zip(b.layers()).flat_map(|(a, b)| a.iter().zip(b));
     pairs.map(|(a, b)| (a.to_f64() - b).abs()).fold(0.0, f64::max)
 }
 
-fn bits<A: Real>(model: &Mlp<A>) -> Vec<u64> {
+pub(super) fn bits<A: Real>(model: &Mlp<A>) -> Vec<u64> {
     model.layers().iter().flatten().map(|x| x.to_f64().to_bits()).collect()
+}
+
+/// The least of the hidden units' distances from 0, where a ReLU opens.
+fn nearest_to_the_edge(layers: &[Array2<f64>], data: &Dataset) -> f64 {
+    let mut inputs = with_ones(&data.features().to_array().mapv(f64::from));
+    let mut nearest = f64::INFINITY;
+    for matrix in &layers[..layers.len() - 1] {
+        let out = inputs.dot(matrix);
+        nearest = out.iter().fold(nearest, |nearest, x| nearest.min(x.abs()));
+        inputs = with_ones(&out.mapv(|x| x.max(0.0)));
+    }
+    nearest
 }
 
 /// Sizes of a model, rows, a seed.
@@ -74,15 +86,17 @@ fn cases() -> impl Strategy<Value = (Vec<usize>, usize, u64)> {
 }
 
 /// A model with biases too, and data for it.
-fn case(sizes: &[usize], rows: usize, seed: u64) -> (Mlp<f32>, Dataset) {
+pub(super) fn case(sizes: &[usize], rows: usize, seed: u64) -> (Mlp<f32>, Dataset) {
     let shape = Shape::new(sizes).unwrap();
-    let model = Mlp::init_with(&shape, seed, 0.3, 1.0);
+    let model = Mlp::init_with(&shape, seed, |layer, inputs, _| {
+        (if layer == 0 { 0.3 } else { 1.0 }) * (6.0 / inputs).sqrt()
+    });
     let mut layers = model.layers().to_vec();
     for matrix in &mut layers {
         let bias = Array1::from_shape_fn(matrix.ncols(), |j| ((j as f32 + 1.0) * 1.7).sin() * 0.3);
         matrix.row_mut(0).assign(&bias);
     }
-    let noise = Mlp::init_with(&Shape::new([rows, sizes[0]]).unwrap(), seed ^ 1, 1.0, 1.0);
+    let noise = Mlp::init_by(&Shape::new([rows, sizes[0]]).unwrap(), seed ^ 1, Init::He);
     let features = noise.layers()[0].slice(s![1.., ..]).mapv(|x| (x * (rows as f32).sqrt() * 2.0).round());
     let classes = sizes[sizes.len() - 1];
     let labels = (0..rows).map(|i| ((i as u64 * 7 + seed % 5) % classes as u64) as u32).collect();
@@ -105,7 +119,8 @@ proptest! {
             let far = furthest(&double, &plain);
             prop_assert!(far <= 1e-10, "{}: {far}", path.name());
         }
-        // In single precision a unit may open in one and not in the other, so one step from the same weights.
+        // In single precision a unit on the edge may open in one and not in the other, even in the first step.
+        prop_assume!(nearest_to_the_edge(start.layers(), &data) > 1e-5);
         let how = GradientDescent::new(2e-3, 1, 0.0).unwrap();
         let (plain, expected) = train_plainly(&start, &data, &how);
         let mut single = model.clone();

@@ -1,5 +1,6 @@
 //! Owns learning on one shard: full-batch gradient descent, as the original does it.
 
+use super::activation::Activation;
 use super::error::ModelError;
 use super::kernels::{Aligned, BLOCK, Network, Path, padded};
 use super::loss::LogProduct;
@@ -99,7 +100,7 @@ pub fn train_on<T: Real>(
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Trained, ModelError> {
     fits(model, data)?;
-    let mut network = Network::new(model);
+    let mut network = Network::new(model, Activation::Relu);
     let features = padded_features::<T>(data);
     let feature_step = padded::<T>(data.columns());
     let blocks_between = (WORK_BETWEEN_QUESTIONS / (network.work_per_row() * BLOCK)).max(1);
@@ -149,8 +150,8 @@ pub(super) fn fits<T: Real>(model: &Mlp<T>, data: &Dataset) -> Result<(), ModelE
 fn padded_features<T: Real>(data: &Dataset) -> Aligned<T> {
     let step = padded::<T>(data.columns());
     let mut features = Aligned::zeros(data.rows().next_multiple_of(4) * step);
-    for (to, from) in features.chunks_exact_mut(step).zip(data.features().rows()) {
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to = T::from(from));
+    for (to, row) in features.chunks_exact_mut(step).zip(0..data.rows()) {
+        data.row(row).copy_to(to);
     }
     features
 }

@@ -1,7 +1,10 @@
 //! Owns what happens to one block of rows: forward, error signal, backward; and the update after the last block.
 
-use super::super::loss::LogProduct;
+use super::super::activation::Activation;
+use super::super::loss::{LogProduct, Tally};
 use super::super::real::Real;
+use super::bend::{Dropout, bend, drop_out};
+use super::entropy::{Goal, signals};
 use super::lanes::Lanes;
 use super::network::{BLOCK, Network, padded};
 use super::softmax::{TOGETHER, error_signals};
@@ -12,11 +15,13 @@ use super::tile::{Finish, Product, Start, add_rows, add_scaled, product};
 pub(super) fn forward<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, features: &[T], rows: usize) {
     let count = network.layers.len();
     let rows = rows.next_multiple_of(4).min(BLOCK);
+    let activation = network.activation;
     for index in 0..count {
         let (before, rest) = network.layers.split_at_mut(index);
         let layer = &mut rest[0];
         let last = index + 1 == count;
         let (bias, weights) = layer.weights.split_at(layer.step);
+        let finish = if last || activation != Activation::Relu { Finish::Keep } else { Finish::Relu };
         product(
             s,
             Product {
@@ -30,15 +35,25 @@ pub(super) fn forward<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, feat
                 b: weights,
                 b_row: layer.step,
                 start: Start::Bias(bias),
-                finish: if last { Finish::Keep } else { Finish::Relu },
+                finish,
                 out: &mut layer.active,
                 out_row: layer.step,
             },
         );
+        if !last && (activation != Activation::Relu || !layer.slope.is_empty()) {
+            bend(s, activation, &mut layer.active[..rows * layer.step], &mut layer.slope);
+        }
+        if !last && network.threshold > 0 {
+            let threshold = network.threshold;
+            let scale = T::from_f64(1.0 / (1.0 - f64::from(threshold) / 65_536.0));
+            let how = Dropout { draws: &layer.draws, threshold, scale };
+            drop_out(how, layer.step, layer.outputs, &mut layer.active, &mut layer.slope);
+        }
     }
 }
 
-/// Takes a block of rows forward and backward: adds to the gradients and to the log-likelihood.
+/// Takes a block of rows forward and backward by the original's output rule: adds to the gradients and to the
+/// log-likelihood.
 #[inline(always)]
 pub(super) fn step<T: Real, S: Lanes<T>>(
     s: S,
@@ -57,15 +72,43 @@ pub(super) fn step<T: Real, S: Lanes<T>>(
             let label = std::array::from_fn(|row| labels.get(row).map_or(0, |&label| label as usize));
             let probabilities = error_signals(s, signals, &network.real, label);
             probabilities[..labels.len()].iter().for_each(|y| likelihood.multiply(y + 1e-6));
+            likelihood.settle();
         }
-        likelihood.settle();
     }
+    backward(s, network, features, rows);
+}
+
+/// Takes a block of rows forward and backward: adds to the gradients of minus the loss, and to the tally.
+#[inline(always)]
+pub(super) fn learn<T: Real, S: Lanes<T>>(
+    s: S,
+    network: &mut Network<T>,
+    features: &[T],
+    goal: Goal<'_, T>,
+    tally: &mut Tally,
+) {
+    let rows = goal.rows();
+    assert!(0 < rows && rows <= BLOCK);
+    forward(s, network, features, rows);
+    if let Some(last) = network.layers.last_mut() {
+        signals(s, &mut last.active, &network.real, goal, tally);
+    }
+    backward(s, network, features, rows);
+}
+
+/// Adds the gradients of a block, whose error signals stand in the last layer, or begins with them.
+#[inline(always)]
+fn backward<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, features: &[T], rows: usize) {
+    let fresh = std::mem::replace(&mut network.fresh, false);
     for index in (0..network.layers.len()).rev() {
         let (before, rest) = network.layers.split_at_mut(index);
         let layer = &mut rest[0];
         let in_step = padded::<T>(layer.inputs);
         let signal: &[T] = if layer.signal.is_empty() { &layer.active } else { &layer.signal };
         let (bias, gradient) = layer.gradient.split_at_mut(layer.step);
+        if fresh {
+            bias.fill(T::ZERO);
+        }
         add_rows(s, rows, signal, layer.step, bias);
         product(
             s,
@@ -78,13 +121,14 @@ pub(super) fn step<T: Real, S: Lanes<T>>(
                 a_inner: in_step,
                 b: signal,
                 b_row: layer.step,
-                start: Start::Output,
+                start: if fresh { Start::Zero } else { Start::Output },
                 finish: Finish::Keep,
                 out: gradient,
                 out_row: layer.step,
             },
         );
         if let Some(previous) = before.last_mut() {
+            let sloped = !previous.slope.is_empty();
             product(
                 s,
                 Product {
@@ -97,7 +141,7 @@ pub(super) fn step<T: Real, S: Lanes<T>>(
                     b: &layer.turned,
                     b_row: in_step,
                     start: Start::Zero,
-                    finish: Finish::Gate(&previous.active),
+                    finish: if sloped { Finish::Times(&previous.slope) } else { Finish::Gate(&previous.active) },
                     out: &mut previous.signal,
                     out_row: in_step,
                 },
@@ -106,14 +150,13 @@ pub(super) fn step<T: Real, S: Lanes<T>>(
     }
 }
 
-/// Adds `eta` times the gradients to the weights and clears them; says whether all weights are finite.
+/// Adds `eta` times the gradients to the weights and lets them begin anew; says whether all weights are finite.
 #[inline(always)]
 pub(super) fn update<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, eta: T) -> bool {
     let zero = T::from_f64(0.0);
     let mut finite = true;
     for layer in &mut network.layers {
         add_scaled(s, eta, &layer.gradient, &mut layer.weights);
-        layer.gradient.fill(zero);
         let mut check = [s.splat(zero); 2];
         for group in layer.weights.chunks_exact(S::LANES) {
             // SAFETY: the chunk is LANES long. (Nothing times zero is NaN, unless it is NaN or infinite.)
@@ -121,6 +164,7 @@ pub(super) fn update<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, eta: 
         }
         finite &= s.sum(check) == zero;
     }
+    network.fresh = true;
     network.turn();
     finite
 }

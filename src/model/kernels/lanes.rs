@@ -39,6 +39,8 @@ pub(super) trait Lanes<T>: Copy {
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b`
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where `a > b`, else `b`: so a NaN in `b` gets through.
@@ -96,6 +98,10 @@ macro_rules! portable {
             #[inline(always)]
             fn mul(self, a: Self::V, b: Self::V) -> Self::V {
                 std::array::from_fn(|i| a[i] * b[i])
+            }
+            #[inline(always)]
+            fn div(self, a: Self::V, b: Self::V) -> Self::V {
+                std::array::from_fn(|i| a[i] / b[i])
             }
             #[inline(always)]
             fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {

@@ -4,18 +4,29 @@
 //! This is the only module of the crate with `unsafe` code.
 #![allow(unsafe_code)]
 
+mod bend;
 mod block;
+mod entropy;
+mod gather;
 mod lanes;
 mod network;
+mod peak;
 mod softmax;
+mod sweep;
 mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub(super) use entropy::Goal;
+pub(super) use gather::Standard;
 pub(super) use network::{Aligned, BLOCK, Network, padded};
 pub use softmax::Exponential;
+pub use sweep::{Rule, Stretch};
 
-use super::loss::LogProduct;
+use super::learning::OptimizerSettings;
+use super::loss::{LogProduct, Tally};
+use super::optimizer::{Entry, Optimizer};
+use crate::data::Row;
 use lanes::Portable;
 #[cfg(target_arch = "x86_64")]
 use x86::{Avx2, Avx512};
@@ -89,37 +100,72 @@ pub trait Kernels: Sized {
     /// See `block::update`.
     #[doc(hidden)]
     fn update(path: Path, network: &mut Network<Self>, eta: Self) -> bool;
+    /// See `block::learn`.
+    #[doc(hidden)]
+    fn learn(path: Path, network: &mut Network<Self>, features: &[Self], goal: Goal<'_, Self>, tally: &mut Tally);
+    /// See `gather::gather`.
+    #[doc(hidden)]
+    fn gather(path: Path, rows: &[Row<'_>], columns: usize, standard: &Standard<Self>, to: &mut [Self]);
+    /// See `gather::pick`.
+    #[doc(hidden)]
+    fn pick(path: Path, from: &[Self], rows: &[u32], step: usize, to: &mut [Self]);
+    /// See `sweep::step`.
+    #[doc(hidden)]
+    fn sweep<R: Rule<Self>>(path: Path, rule: R, stretch: Stretch<'_, Self>);
+    /// See `sweep::mean_gradient`.
+    #[doc(hidden)]
+    fn mean_gradient(
+        path: Path,
+        gradient: &mut [Self],
+        scale: Self,
+        weights: &[Self],
+        start: &[Self],
+        pull: Self,
+    ) -> f64;
+    /// See `sweep::finite`.
+    #[doc(hidden)]
+    fn finite(path: Path, network: &Network<Self>) -> bool;
+    /// This optimiser for weights of this type.
+    #[doc(hidden)]
+    fn optimizer(entry: &Entry, settings: &OptimizerSettings, weight_decay: f64) -> Box<dyn Optimizer<Self>>;
 }
 
-/// Calls a generic kernel, compiled for the path's instructions.
+/// Calls a generic kernel, compiled for the path's instructions. A kernel that is one expression over plain slices is
+/// given as that; others take the lanes first.
 macro_rules! on_path {
-    ($path:expr, $kernel:path, ($($arg:ident: $Type:ty),+) -> $Out:ty) => {
+    ($path:expr, $kernel:path, $([$R:ident: $Bound:path],)? ($($arg:ident: $Type:ty),+) -> $Out:ty) => {
+        on_path!($path, |s| $kernel(s, $($arg),+), $([$R: $Bound],)? ($($arg: $Type),+) -> $Out)
+    };
+    ($path:expr, |$s:ident| $kernel:expr, $([$R:ident: $Bound:path],)? ($($arg:ident: $Type:ty),+) -> $Out:ty) => {
         match $path.0 {
-            Kind::Portable(s) => $kernel(s, $($arg),+),
+            #[allow(unused_variables, reason = "a kernel over plain slices needs no lanes")]
+            Kind::Portable($s) => $kernel,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(s) => {
+            Kind::Avx2(proof) => {
                 #[target_feature(enable = "avx2,fma")]
-                fn compiled(s: Avx2, $($arg: $Type),+) -> $Out {
-                    $kernel(s, $($arg),+)
+                #[allow(unused_variables, reason = "as above")]
+                fn compiled$(<$R: $Bound>)?($s: Avx2, $($arg: $Type),+) -> $Out {
+                    $kernel
                 }
-                // SAFETY: `s` is the proof that the processor has these instructions.
-                unsafe { compiled(s, $($arg),+) }
+                // SAFETY: `proof` says that the processor has these instructions.
+                unsafe { compiled(proof, $($arg),+) }
             }
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(s) => {
-                #[target_feature(enable = "avx512f,avx512dq,avx2,fma")]
-                fn compiled(s: Avx512, $($arg: $Type),+) -> $Out {
-                    $kernel(s, $($arg),+)
+            Kind::Avx512(proof) => {
+                #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")]
+                #[allow(unused_variables, reason = "as above")]
+                fn compiled$(<$R: $Bound>)?($s: Avx512, $($arg: $Type),+) -> $Out {
+                    $kernel
                 }
-                // SAFETY: `s` is the proof that the processor has these instructions.
-                unsafe { compiled(s, $($arg),+) }
+                // SAFETY: `proof` says that the processor has these instructions.
+                unsafe { compiled(proof, $($arg),+) }
             }
         }
     };
 }
 
 macro_rules! kernels {
-    ($T:ty) => {
+    ($T:ty, $make:ident) => {
         impl Kernels for $T {
             fn forward(path: Path, network: &mut Network<$T>, features: &[$T], rows: usize) {
                 on_path!(path, block::forward, (network: &mut Network<$T>, features: &[$T], rows: usize) -> ())
@@ -141,9 +187,77 @@ macro_rules! kernels {
             fn update(path: Path, network: &mut Network<$T>, eta: $T) -> bool {
                 on_path!(path, block::update, (network: &mut Network<$T>, eta: $T) -> bool)
             }
+            fn learn(
+                path: Path,
+                network: &mut Network<$T>,
+                features: &[$T],
+                goal: Goal<'_, $T>,
+                tally: &mut Tally,
+            ) {
+                on_path!(path, block::learn, (
+                    network: &mut Network<$T>,
+                    features: &[$T],
+                    goal: Goal<'_, $T>,
+                    tally: &mut Tally
+                ) -> ())
+            }
+            fn gather(path: Path, rows: &[Row<'_>], columns: usize, standard: &Standard<$T>, to: &mut [$T]) {
+                on_path!(path, |s| gather::gather(rows, columns, standard, to), (
+                    rows: &[Row<'_>],
+                    columns: usize,
+                    standard: &Standard<$T>,
+                    to: &mut [$T]
+                ) -> ())
+            }
+            fn pick(path: Path, from: &[$T], rows: &[u32], step: usize, to: &mut [$T]) {
+                on_path!(path, |s| gather::pick(from, rows, step, to), (
+                    from: &[$T],
+                    rows: &[u32],
+                    step: usize,
+                    to: &mut [$T]
+                ) -> ())
+            }
+            fn sweep<R: Rule<$T>>(path: Path, rule: R, stretch: Stretch<'_, $T>) {
+                on_path!(path, |s| sweep::step(rule, stretch), [R: Rule<$T>], (
+                    rule: R,
+                    stretch: Stretch<'_, $T>
+                ) -> ())
+            }
+            fn mean_gradient(
+                path: Path,
+                gradient: &mut [$T],
+                scale: $T,
+                weights: &[$T],
+                start: &[$T],
+                pull: $T,
+            ) -> f64 {
+                on_path!(path, |s| sweep::mean_gradient(gradient, scale, weights, start, pull), (
+                    gradient: &mut [$T],
+                    scale: $T,
+                    weights: &[$T],
+                    start: &[$T],
+                    pull: $T
+                ) -> f64)
+            }
+            fn finite(path: Path, network: &Network<$T>) -> bool {
+                on_path!(path, |s| sweep::finite(&network.layers), (network: &Network<$T>) -> bool)
+            }
+            fn optimizer(
+                entry: &Entry,
+                settings: &OptimizerSettings,
+                weight_decay: f64,
+            ) -> Box<dyn Optimizer<$T>> {
+                (entry.$make)(settings, weight_decay)
+            }
         }
     };
 }
 
-kernels!(f32);
-kernels!(f64);
+kernels!(f32, single);
+kernels!(f64, double);
+
+/// Does nothing but fused multiply-adds of `f32` on registers, `rounds` on each of some, and says how many
+/// floating-point operations that was: whoever measures the time knows the most this processor can do.
+pub fn peak_flops(path: Path, rounds: usize) -> usize {
+    on_path!(path, peak::chains, (rounds: usize) -> usize)
+}

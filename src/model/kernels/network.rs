@@ -1,10 +1,12 @@
 //! Owns the memory a training call works in: padded copies of the weights, and room for one block of rows.
 
+use super::super::activation::Activation;
 use super::super::mlp::Mlp;
 use super::super::real::Real;
 
-/// Rows that go forward and backward together; few enough for their activations to stay in the L1 cache.
-pub(in crate::model) const BLOCK: usize = 32;
+/// Rows that go forward and backward together: the activations of narrow layers stay in the L1 cache, those of wide
+/// ones in the L2 cache, whose weights are then read less often.
+pub(in crate::model) const BLOCK: usize = 64;
 
 /// Bytes of a group, and the alignment of every row.
 const GROUP: usize = 64;
@@ -61,6 +63,11 @@ pub(super) struct Layer<T> {
     pub active: Aligned<T>,
     /// BLOCK x step: the error signal at the hidden units. Empty in the last layer.
     pub signal: Aligned<T>,
+    /// BLOCK x step: what the error signal is multiplied by on its way back through the activation. Empty in the last
+    /// layer, and where the sign bit of `active` tells it.
+    pub slope: Aligned<T>,
+    /// A random number for each unit of each row of a block. Empty in the last layer and without dropout.
+    pub draws: Vec<u16>,
 }
 
 /// A model, ready to be trained.
@@ -68,11 +75,25 @@ pub struct Network<T> {
     pub(super) layers: Vec<Layer<T>>,
     /// 1 for every class, 0 for padding.
     pub(super) real: Aligned<T>,
+    /// Between the layers.
+    pub(super) activation: Activation,
+    /// Units with a draw below this are left out.
+    pub(super) threshold: u16,
+    /// Whether gradients are still to be begun: what they hold then counts for nothing.
+    pub(super) fresh: bool,
 }
 
 impl<T: Real> Network<T> {
-    /// Copies the model.
-    pub(in crate::model) fn new(model: &Mlp<T>) -> Self {
+    /// Copies the model, which has this function between its layers.
+    pub(in crate::model) fn new(model: &Mlp<T>, activation: Activation) -> Self {
+        Self::with_room(model, activation, 0.0)
+    }
+
+    /// As `new`, with room for learning by [`Kernels::learn`](super::Kernels::learn), where this share of the hidden
+    /// units is left out.
+    pub(in crate::model) fn with_room(model: &Mlp<T>, activation: Activation, dropout: f64) -> Self {
+        let threshold = (dropout * 65_536.0).round().min(65_535.0) as u16;
+        let sloped = activation != Activation::Relu || threshold > 0;
         let count = model.layers().len();
         let mut layers = Vec::with_capacity(count);
         for (index, matrix) in model.layers().iter().enumerate() {
@@ -96,11 +117,13 @@ impl<T: Real> Network<T> {
                 gradient: Aligned::zeros((1 + inputs.next_multiple_of(4)) * step),
                 active: Aligned::zeros(BLOCK * step),
                 signal: Aligned::zeros(if last { 0 } else { BLOCK * step }),
+                slope: Aligned::zeros(if last || !sloped { 0 } else { BLOCK * step }),
+                draws: vec![0; if last || threshold == 0 { 0 } else { BLOCK * outputs }],
             });
         }
         let mut real = Aligned::zeros(layers.last().map_or(0, |last| last.step));
         real[..model.outputs()].fill(T::from_f64(1.0));
-        let mut network = Self { layers, real };
+        let mut network = Self { layers, real, activation, threshold, fresh: true };
         network.turn();
         network
     }
@@ -118,6 +141,48 @@ impl<T: Real> Network<T> {
                 }
             }
         }
+    }
+
+    /// Draws which units the next block leaves out.
+    pub(in crate::model) fn draw(&mut self, random: &mut impl rand::RngCore, rows: usize) {
+        for layer in &mut self.layers {
+            let count = (rows * layer.outputs).min(layer.draws.len());
+            // Two draws of a word, so that it makes no difference how a processor stores numbers.
+            for pair in layer.draws[..count].chunks_mut(2) {
+                let word = random.next_u32();
+                pair.iter_mut().zip([word as u16, (word >> 16) as u16]).for_each(|(to, draw)| *to = draw);
+            }
+        }
+    }
+
+    /// How many layers of weights there are.
+    pub(in crate::model) fn count(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The weights of a layer, one padded row after the other.
+    pub(in crate::model) fn weights(&self, layer: usize) -> &[T] {
+        &self.layers[layer].weights
+    }
+
+    /// The weights of a layer, and the sums of its error signals laid out alike.
+    pub(in crate::model) fn weights_and_gradient(&mut self, layer: usize) -> (&mut [T], &mut [T]) {
+        let layer = &mut self.layers[layer];
+        let count = layer.weights.len();
+        (&mut layer.weights, &mut layer.gradient[..count])
+    }
+
+    /// The two stretches of a layer's weights that hold all of its real weights and no padding but zeros: only the
+    /// last layer's biases have other padding.
+    pub(in crate::model) fn stretches(&self, layer: usize) -> [std::ops::Range<usize>; 2] {
+        let layer = &self.layers[layer];
+        [0..layer.outputs, layer.step..layer.weights.len()]
+    }
+
+    /// To be called when the weights have moved: gradients begin anew.
+    pub(in crate::model) fn moved(&mut self) {
+        self.fresh = true;
+        self.turn();
     }
 
     /// Copies the weights back into the model they came from.

@@ -27,6 +27,8 @@ pub(super) enum Finish<'a, T> {
     Relu,
     /// It becomes 0 where this matrix, laid out like the output, has its sign bit set.
     Gate(&'a [T]),
+    /// It is multiplied by what stands there in this matrix, laid out like the output.
+    Times(&'a [T]),
 }
 
 /// `out = finish(start + a * b)`, all in rows that are `*_step` apart.
@@ -69,8 +71,8 @@ impl<T> Product<'_, T> {
         if let Start::Bias(bias) = self.start {
             assert!(width <= bias.len());
         }
-        if let Finish::Gate(gate) = self.finish {
-            assert!(self.out.len() <= gate.len());
+        if let Finish::Gate(other) | Finish::Times(other) = self.finish {
+            assert!(self.out.len() <= other.len());
         }
     }
 }
@@ -84,12 +86,13 @@ pub(super) fn product<T: Copy + From<f32>, S: Lanes<T>>(s: S, mut p: Product<'_,
         let left = p.columns - column;
         // SAFETY (of all four): `check` has seen that every row is inside up to the end of the last whole vector, and
         // the columns done so far are whole vectors.
-        column += match left.div_ceil(S::LANES) {
-            1 if left <= <S::Half as Lanes<T>>::LANES => unsafe {
-                panel::<T, S::Half, 1>(s.half(), &mut p, column)
-            },
-            1 => unsafe { panel::<T, S, 1>(s, &mut p, column) },
-            2 | 4 => unsafe { panel::<T, S, 2>(s, &mut p, column) },
+        // An odd number of halves does with halves what whole vectors would do with a half too much.
+        let half = <S::Half as Lanes<T>>::LANES;
+        column += match (left.div_ceil(S::LANES), left.div_ceil(half)) {
+            (_, 1) => unsafe { panel::<T, S::Half, 1>(s.half(), &mut p, column) },
+            (2, 3) => unsafe { panel::<T, S::Half, 3>(s.half(), &mut p, column) },
+            (1, _) | (3, 5) => unsafe { panel::<T, S, 1>(s, &mut p, column) },
+            (2 | 4, _) => unsafe { panel::<T, S, 2>(s, &mut p, column) },
             _ => unsafe { panel::<T, S, 3>(s, &mut p, column) },
         };
     }
@@ -181,6 +184,9 @@ unsafe fn tile<T: Copy + From<f32>, S: Lanes<T>, const R: usize, const C: usize>
                     Finish::Gate(gate) => {
                         s.gate(sums[r][c], s.load(gate.as_ptr().add(row * p.out_row + column + at)))
                     }
+                    Finish::Times(factor) => {
+                        s.mul(sums[r][c], s.load(factor.as_ptr().add(row * p.out_row + column + at)))
+                    }
                 };
                 s.store(out.add(at), value);
             }
@@ -193,17 +199,50 @@ unsafe fn tile<T: Copy + From<f32>, S: Lanes<T>, const R: usize, const C: usize>
 pub(super) fn add_rows<T: Copy, S: Lanes<T>>(s: S, rows: usize, a: &[T], a_row: usize, out: &mut [T]) {
     assert!(rows > 0 && out.len() <= a_row && rows * a_row <= a.len());
     let mut column = 0;
+    // A sum waits for itself, so several go side by side.
+    while column + 4 * S::LANES <= out.len() {
+        // SAFETY: column + 4 * LANES <= out.len() <= a_row, and rows * a_row <= a.len().
+        unsafe { add_columns::<T, S, 4>(s, rows, a.as_ptr().add(column), a_row, out.as_mut_ptr().add(column)) };
+        column += 4 * S::LANES;
+    }
+    while column + 2 * S::LANES <= out.len() {
+        // SAFETY: as above, with 2.
+        unsafe { add_columns::<T, S, 2>(s, rows, a.as_ptr().add(column), a_row, out.as_mut_ptr().add(column)) };
+        column += 2 * S::LANES;
+    }
     while column + S::LANES <= out.len() {
-        // SAFETY: column + LANES <= out.len() <= a_row, and rows * a_row <= a.len().
-        unsafe {
-            let to = out.as_mut_ptr().add(column);
-            let mut sum = s.load(to);
-            for row in 0..rows {
-                sum = s.add(sum, s.load(a.as_ptr().add(row * a_row + column)));
-            }
-            s.store(to, sum);
-        }
+        // SAFETY: as above, with 1.
+        unsafe { add_columns::<T, S, 1>(s, rows, a.as_ptr().add(column), a_row, out.as_mut_ptr().add(column)) };
         column += S::LANES;
+    }
+}
+
+/// Adds `C` vectors of `rows` rows to those at `to`.
+///
+/// # Safety
+/// `C` vectors can be read at `from + row * step` for every row, and read and written at `to`.
+#[inline(always)]
+unsafe fn add_columns<T: Copy, S: Lanes<T>, const C: usize>(
+    s: S,
+    rows: usize,
+    from: *const T,
+    step: usize,
+    to: *mut T,
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut sums = [s.load(to); C];
+        for c in 1..C {
+            sums[c] = s.load(to.add(c * S::LANES));
+        }
+        for row in 0..rows {
+            for c in 0..C {
+                sums[c] = s.add(sums[c], s.load(from.add(row * step + c * S::LANES)));
+            }
+        }
+        for c in 0..C {
+            s.store(to.add(c * S::LANES), sums[c]);
+        }
     }
 }
 

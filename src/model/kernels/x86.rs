@@ -3,18 +3,21 @@
 use super::lanes::Lanes;
 use std::arch::x86_64::*;
 
-/// AVX-512: 16 `f32` or 8 `f64`. A value exists only where the processor has AVX-512 F and DQ, AVX2 and FMA.
+/// AVX-512: 16 `f32` or 8 `f64`. A value exists only where the processor has AVX-512 F, DQ and VL, AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512(());
 
-/// AVX2: 8 `f32` or 4 `f64`. A value exists only where the processor has AVX2 and FMA.
+/// AVX2: 8 `f32` or 4 `f64`. A value exists only where the processor has AVX2 and FMA, and if there are `MANY`
+/// registers, AVX-512 VL.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Avx2(());
+pub(super) struct Avx2<const MANY: bool = false>(());
 
 impl Avx512 {
     /// The proof, if this processor can give it.
     pub(super) fn detect() -> Option<Self> {
-        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq");
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
         (has && Avx2::detect().is_some()).then_some(Self(()))
     }
 }
@@ -39,15 +42,15 @@ macro_rules! intrinsics {
 
 /// What all four have in common: the type, and how memory is read and written.
 macro_rules! memory {
-    ($T:ty, $V:ty, $lanes:expr, $per_group:expr, $many:expr, $splat:ident, $load:ident, $store:ident) => {
+    ($T:ty, $V:ty, $lanes:expr, $per_group:expr, $many:expr, $Half:ty, $splat:ident, $load:ident, $store:ident) => {
         type V = $V;
         const LANES: usize = $lanes;
         const PER_GROUP: usize = $per_group;
         const MANY_REGISTERS: bool = $many;
-        type Half = Avx2;
+        type Half = $Half;
 
         #[inline(always)]
-        fn half(self) -> Avx2 {
+        fn half(self) -> Self::Half {
             Avx2(())
         }
 
@@ -70,11 +73,12 @@ macro_rules! memory {
 }
 
 impl Lanes<f32> for Avx512 {
-    memory!(f32, __m512, 16, 1, true, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+    memory!(f32, __m512, 16, 1, true, Avx2<true>, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps);
     intrinsics! {
         add(a, b) = _mm512_add_ps(a, b);
         sub(a, b) = _mm512_sub_ps(a, b);
         mul(a, b) = _mm512_mul_ps(a, b);
+        div(a, b) = _mm512_div_ps(a, b);
         fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
         max(a, b) = _mm512_max_ps(a, b);
         gate(value, gate) = _mm512_mask_mov_ps(value, _mm512_movepi32_mask(_mm512_castps_si512(gate)), _mm512_setzero_ps());
@@ -89,7 +93,7 @@ impl Lanes<f32> for Avx512 {
         unsafe {
             let low = _mm512_castps512_ps256(group[0]);
             let high = _mm512_extractf32x8_ps::<1>(group[0]);
-            Avx2(()).sum([low, high])
+            Avx2::<true>(()).sum([low, high])
         }
     }
     #[inline(always)]
@@ -98,17 +102,18 @@ impl Lanes<f32> for Avx512 {
         unsafe {
             let low = _mm512_castps512_ps256(group[0]);
             let high = _mm512_extractf32x8_ps::<1>(group[0]);
-            Avx2(()).greatest([low, high])
+            Avx2::<true>(()).greatest([low, high])
         }
     }
 }
 
 impl Lanes<f64> for Avx512 {
-    memory!(f64, __m512d, 8, 1, true, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd);
+    memory!(f64, __m512d, 8, 1, true, Avx2<true>, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd);
     intrinsics! {
         add(a, b) = _mm512_add_pd(a, b);
         sub(a, b) = _mm512_sub_pd(a, b);
         mul(a, b) = _mm512_mul_pd(a, b);
+        div(a, b) = _mm512_div_pd(a, b);
         fma(a, b, c) = _mm512_fmadd_pd(a, b, c);
         max(a, b) = _mm512_max_pd(a, b);
         gate(value, gate) = _mm512_mask_mov_pd(value, _mm512_movepi64_mask(_mm512_castpd_si512(gate)), _mm512_setzero_pd());
@@ -123,7 +128,7 @@ impl Lanes<f64> for Avx512 {
         unsafe {
             let low = _mm512_castpd512_pd256(group[0]);
             let high = _mm512_extractf64x4_pd::<1>(group[0]);
-            Avx2(()).sum([low, high])
+            Avx2::<true>(()).sum([low, high])
         }
     }
     #[inline(always)]
@@ -132,17 +137,18 @@ impl Lanes<f64> for Avx512 {
         unsafe {
             let low = _mm512_castpd512_pd256(group[0]);
             let high = _mm512_extractf64x4_pd::<1>(group[0]);
-            Avx2(()).greatest([low, high])
+            Avx2::<true>(()).greatest([low, high])
         }
     }
 }
 
-impl Lanes<f32> for Avx2 {
-    memory!(f32, __m256, 8, 2, false, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps);
+impl<const MANY: bool> Lanes<f32> for Avx2<MANY> {
+    memory!(f32, __m256, 8, 2, MANY, Self, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps);
     intrinsics! {
         add(a, b) = _mm256_add_ps(a, b);
         sub(a, b) = _mm256_sub_ps(a, b);
         mul(a, b) = _mm256_mul_ps(a, b);
+        div(a, b) = _mm256_div_ps(a, b);
         fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
         max(a, b) = _mm256_max_ps(a, b);
         gate(value, gate) = _mm256_blendv_ps(value, _mm256_setzero_ps(), gate);
@@ -173,12 +179,13 @@ impl Lanes<f32> for Avx2 {
     }
 }
 
-impl Lanes<f64> for Avx2 {
-    memory!(f64, __m256d, 4, 2, false, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd);
+impl<const MANY: bool> Lanes<f64> for Avx2<MANY> {
+    memory!(f64, __m256d, 4, 2, MANY, Self, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd);
     intrinsics! {
         add(a, b) = _mm256_add_pd(a, b);
         sub(a, b) = _mm256_sub_pd(a, b);
         mul(a, b) = _mm256_mul_pd(a, b);
+        div(a, b) = _mm256_div_pd(a, b);
         fma(a, b, c) = _mm256_fmadd_pd(a, b, c);
         max(a, b) = _mm256_max_pd(a, b);
         gate(value, gate) = _mm256_blendv_pd(value, _mm256_setzero_pd(), gate);
