@@ -1,50 +1,61 @@
 //! Owns `roundtable predict`.
 
-use super::{Failure, Run, output};
+use super::{Failure, Run, model_file, output};
 use crate::ingest;
-use crate::model::{self, Mlp};
-use anyhow::{Context, anyhow};
+use crate::model;
+use anyhow::anyhow;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The largest model file that is read, in bytes.
-const LARGEST: u64 = 4 << 30;
-
-/// Print the label that a model gives to each row of a file
+/// Print what a model says of each row of a file: label, value or probabilities
 #[derive(Args, Debug)]
-#[command(after_help = "Example: roundtable predict letters.safetensors unlabelled.csv")]
+#[command(after_help = "\
+Examples:
+  roundtable predict letters.safetensors unlabelled.csv
+  roundtable predict letters.onnx unlabelled.csv --proba > probabilities.csv")]
 pub(super) struct Predict {
-    /// The model, as `client --model-out` writes it
+    /// The model, as `client --model-out` writes it: .safetensors, .onnx or .npz
     model: PathBuf,
     /// The rows: features only, comma-separated, as in training but without the label
     csv: PathBuf,
+    /// Print the probability of each label, as CSV: a line with the labels, then a line for each row
+    #[arg(long)]
+    proba: bool,
 }
 
 impl Run for Predict {
     fn run(self) -> Result<(), Failure> {
-        let (model, classes) = read_model(&self.model).map_err(Failure::Input)?;
-        let rows = ingest::load_rows(&self.csv, model.inputs()).map_err(Failure::input)?;
+        let model = model_file::read(&self.model).map_err(Failure::Input)?;
+        let classes = model_file::classes(&model);
+        if self.proba && classes.is_none() {
+            let shown = self.model.display();
+            return Err(Failure::input(anyhow!(
+                "{shown} tells values, which have no probabilities; leave out --proba"
+            )));
+        }
+        let rows = ingest::load_rows(&self.csv, model.weights.inputs()).map_err(Failure::input)?;
+        let Some(classes) = classes else {
+            let values = model::values(&model, rows.view()).map_err(Failure::input)?;
+            return output::lines(values.iter().map(f32::to_string));
+        };
+        if self.proba {
+            let probabilities = model::probabilities(&model, rows.view()).map_err(Failure::input)?;
+            let head = header(&classes).map_err(Failure::run)?;
+            let line = |row: ndarray::ArrayView1<'_, f32>| {
+                row.iter().map(|probability| format!("{probability:.6}")).collect::<Vec<_>>().join(",")
+            };
+            return output::lines(std::iter::once(head).chain(probabilities.rows().into_iter().map(line)));
+        }
         let predicted = model::predict(&model, rows.view()).map_err(Failure::input)?;
-        let numbers: Vec<String> = (0..model.outputs()).map(|class| class.to_string()).collect();
-        let labels = classes.unwrap_or(numbers);
-        output::lines(predicted.iter().map(|&class| labels[class as usize].as_str()))
+        output::lines(predicted.iter().map(|&class| classes[class as usize].as_str()))
     }
 }
 
-/// A model and the labels of its classes, if the file tells them.
-fn read_model(path: &Path) -> anyhow::Result<(Mlp<f32>, Option<Vec<String>>)> {
-    let shown = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read the model {shown}"))?.len();
-    if size > LARGEST {
-        return Err(anyhow!("the model {shown} has {size} bytes; the most that is read is {LARGEST}"));
-    }
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the model {shown}"))?;
-    let (model, metadata) = Mlp::from_safetensors(&bytes)
-        .with_context(|| format!("cannot use {shown} as a model; `client --model-out` writes one"))?;
-    let classes = metadata.map(|metadata| metadata.classes).filter(|classes| !classes.is_empty());
-    if let Some(classes) = classes.as_ref().filter(|classes| classes.len() != model.outputs()) {
-        let (labels, outputs) = (classes.len(), model.outputs());
-        return Err(anyhow!("{shown} names {labels} labels for {outputs} outputs"));
-    }
-    Ok((model, classes))
+/// A line of CSV; labels that have commas, quotes or line breaks are quoted.
+fn header(labels: &[String]) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(labels)?;
+    let mut text = String::from_utf8(writer.into_inner()?)?;
+    text.pop();
+    Ok(text)
 }

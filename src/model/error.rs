@@ -89,6 +89,18 @@ pub enum ModelError {
         /// Hidden layers it has.
         hidden: usize,
     },
+    /// Outputs beyond the range of numbers.
+    #[error("the outputs for row {row} are not finite numbers; the weights or the features are too large")]
+    Outputs {
+        /// The row, from 0.
+        row: usize,
+    },
+    /// Weights and form that do not fit together.
+    #[error("not a model: its parts do not fit together: {0}")]
+    Form(String),
+    /// A model that a file format cannot hold, or no format at all.
+    #[error("{0}")]
+    Format(String),
     /// Bytes that are no model.
     #[error("not a model: {0}")]
     Encoding(String),
@@ -102,12 +114,63 @@ pub enum ModelError {
         /// What is allowed.
         range: &'static str,
     },
+    /// A name that is in no table.
+    #[error("there is no {what} {name:?}; known are {known}")]
+    Unknown {
+        /// What it should name.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// Classes where the model gives values, or the other way round.
+    #[error("the model gives {model}, the data has {data}")]
+    TargetsDiffer {
+        /// `classes` or `values`.
+        model: &'static str,
+        /// `classes` or `values`.
+        data: &'static str,
+    },
     /// Nothing was added to a mean.
     #[error("a mean of no changes: no shard has answered")]
     NothingToAverage,
     /// A change from no rows has no weight.
     #[error("a change that comes of 0 rows cannot be averaged")]
     NoRows,
+    /// A table has no row of this name.
+    #[error("there is no {what} '{name}'; choose from {choices}")]
+    UnknownName {
+        /// What the table holds.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        choices: String,
+    },
+    /// A fold needs more changes than there are.
+    #[error("{settings} needs at least {least} replicas, not {replicas}")]
+    TooFewReplicas {
+        /// The fold and its numbers.
+        settings: String,
+        /// How many it needs.
+        least: usize,
+        /// How many there are.
+        replicas: usize,
+    },
+    /// The step between two rounds left the range of numbers.
+    #[error("the step between rounds diverged: {place} would be {value} after {outer}; try a smaller rate")]
+    OuterDiverged {
+        /// The outer optimiser.
+        outer: &'static str,
+        /// Which weight, and of what.
+        place: String,
+        /// What would stand there.
+        value: f64,
+    },
+    /// A state that the outer optimiser cannot go on from.
+    #[error("the state of the outer optimiser cannot be used: {0}")]
+    OuterState(String),
     /// `keep_going` said no.
     #[error("training was interrupted in epoch {epoch}")]
     Interrupted {
