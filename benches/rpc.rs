@@ -14,7 +14,8 @@ use roundtable::client::{self, Order};
 use roundtable::coordinator::{self, Coordinator};
 use roundtable::engine::{Action, Engine, Event, Hello, Outcome, Traffic};
 use roundtable::jobs::training::TrainingRequest;
-use roundtable::jobs::{BadAnswer, Effect, Job, Progress, TaskOutput, TaskSpec};
+use roundtable::jobs::{BadAnswer, Effect, Job, Progress, RoundResult, TaskOutput, TaskSpec};
+use roundtable::model::Measured;
 use roundtable::node::{self, Node};
 use roundtable::policy::{self, POLICIES};
 use roundtable::rpc::{self, Dialer};
@@ -50,7 +51,8 @@ fn rounds(coordinator: &Coordinator, dataset: &Path, rounds: u32) -> Duration {
     let order = Order {
         coordinator: coordinator.address().into(),
         dataset: dataset.to_string_lossy().into_owned(),
-        training: TrainingRequest { rounds, epochs: 1, hidden: vec![2], eta: 1e-4, seed: 1 },
+        values: false,
+        training: TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1),
         give_up_after: Some(Duration::from_secs(60)),
     };
     let report = client::train(&order, &|| false, &mut |_| ()).expect("it trains");
@@ -84,6 +86,10 @@ fn tasks(c: &mut Criterion) {
     group.finish();
 }
 
+/// What every round comes to.
+const RESULT: RoundResult =
+    RoundResult { validation_error: 0.5, validation_loss: 1.0, training_error: 0.5, training_loss: None };
+
 /// A job of endless rounds that counts answers.
 struct Counting {
     round: u32,
@@ -107,6 +113,7 @@ impl Job for Counting {
             parameters: String::new(),
             inputs: Vec::new(),
             cost: 1.0,
+            for_originals: true,
         };
         (0..self.width).map(spec).collect()
     }
@@ -117,10 +124,10 @@ impl Job for Counting {
             return Ok(Vec::new());
         }
         *self = Self { round: self.round + 1, width: self.width, done: 0, handed_out: false };
-        Ok(vec![Effect::Closed { round: task.round, validation_error: 0.5, training_error: 0.5 }])
+        Ok(vec![Effect::Closed { round: task.round, result: RESULT }])
     }
 
-    fn evaluated(&mut self, _: Round, _: f64) -> Vec<Effect> {
+    fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {
         Vec::new()
     }
 
@@ -149,7 +156,7 @@ impl AtWork {
     }
 
     fn answer(&mut self, node: NodeId) {
-        let hello = Hello { software: "none".to_owned(), slots: 1, answers_while_busy: true };
+        let hello = Hello { software: "none".to_owned(), slots: 1, is_original: false };
         self.tell(Event::Answered { node, hello });
     }
 

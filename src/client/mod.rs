@@ -2,10 +2,10 @@
 
 mod report;
 
-pub use report::{NodeLine, Report, RoundLine};
+pub use report::{Confusion, NodeLine, Report, RoundLine, Span};
 
-use crate::data;
-use crate::ingest::{self, Corpus, IngestError, LoadedShard};
+use crate::data::Encoded;
+use crate::ingest::{self, Corpus, IngestError, LastColumn, LoadedShard};
 use crate::jobs::training::{self, TrainingRequest};
 use crate::rpc::{self, Address, Client, Dialer, Input, Output, RpcError, Timeouts};
 use crate::types::Digest;
@@ -29,6 +29,8 @@ pub struct Order {
     pub coordinator: Address,
     /// The data set: a directory here, or else one under the coordinator's data directory.
     pub dataset: String,
+    /// Whether its last column is a value to be learnt, not a label.
+    pub values: bool,
     /// What to train.
     pub training: TrainingRequest,
     /// Let the job fail after this long without progress.
@@ -65,8 +67,9 @@ pub fn train(
 ) -> Result<Report, ClientError> {
     let start = Instant::now();
     // What is wrong with the data is told first: it is nearest to the user.
-    let corpus =
-        Path::new(&order.dataset).exists().then(|| ingest::load_dir(Path::new(&order.dataset))).transpose()?;
+    let last = if order.values { LastColumn::Value } else { LastColumn::Label(None) };
+    let directory = Path::new(&order.dataset);
+    let corpus = directory.exists().then(|| ingest::load_dir_for(directory, last)).transpose()?;
     watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
     let dialer = Dialer { timeouts: Timeouts::default(), ..Dialer::default() };
     let mut client = dialer.dial(&order.coordinator)?.client(CoordinatorSyncClient::new);
@@ -78,6 +81,7 @@ pub fn train(
         validation: None,
         classes: Vec::new(),
         give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
+        values: order.values.then_some(true),
     };
     if let Some(corpus) = &corpus {
         upload(&mut client, corpus, &mut request, interrupted, watcher)?;
@@ -119,13 +123,7 @@ fn upload(
     interrupted: &dyn Fn() -> bool,
     watcher: &mut dyn FnMut(Step<'_>),
 ) -> Result<(), ClientError> {
-    let encode = |shard: &LoadedShard| {
-        let bytes = data::encode(&shard.data);
-        let digest = Digest::of(&bytes);
-        let named = Shard { name: shard.name.clone(), digest: digest.to_string(), rows: shard.data.rows() as i64 };
-        (named, digest, bytes)
-    };
-    let encoded: Vec<_> = corpus.shards.iter().chain([&corpus.validation]).map(encode).collect();
+    let encoded: Vec<_> = corpus.shards.iter().chain([&corpus.validation]).map(name).collect();
     let mut missing = Vec::new();
     for some in encoded.chunks(DIGESTS) {
         let digests = some.iter().map(|(named, ..)| named.digest.clone()).collect();
@@ -138,14 +136,23 @@ fn upload(
         if interrupted() {
             return Err(ClientError::Interrupted);
         }
-        rpc::put_blob(client, digest, bytes, &mut |part| watcher(Step::Uploaded { sent: sent + part, total }))?;
+        let mut told = |part| watcher(Step::Uploaded { sent: sent + part, total });
+        rpc::put_blob_in_parts(client, digest, bytes.len(), &|start, most| bytes.copy(start, most), &mut told)?;
         sent += bytes.len();
     }
     let mut named: Vec<Shard> = encoded.into_iter().map(|(named, ..)| named).collect();
     request.validation = named.pop();
     request.shards = named;
-    request.classes = corpus.classes.labels().to_vec();
+    request.classes = corpus.labels().to_vec();
     Ok(())
+}
+
+/// A shard's name in a request, and its bytes.
+fn name(shard: &LoadedShard) -> (Shard, Digest, Encoded<'_>) {
+    let bytes = Encoded::of(&shard.data);
+    let digest = bytes.digest();
+    let named = Shard { name: shard.name.clone(), digest: digest.to_string(), rows: shard.data.rows() as i64 };
+    (named, digest, bytes)
 }
 
 /// What the coordinator says about a request; if the data set is not here, that is most likely what it is about.

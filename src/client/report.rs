@@ -1,13 +1,15 @@
 //! Owns what is known of a job that is done, in a form for people and programs.
 
 use super::Order;
+use crate::jobs::training::TrainingRequest;
+use crate::model::{Model, Output};
 use crate::rpc::Traffic;
-use crate::wire::coordinator::{JobStatus, NodeReport, RoundReport};
-use serde::Serialize;
+use crate::wire::coordinator::{JobStatus, NodeReport, RoundReport, TaskSpan};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The result of a job; as JSON it is what `--json` prints.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// Wrong answers of the final model on the validation rows, as a share of them.
     pub validation_error: f64,
@@ -15,12 +17,18 @@ pub struct Report {
     pub wall_s: f64,
     /// The SHA-256 of the final weights.
     pub weights_sha256: String,
+    /// The round whose model this is: the last, or the best if the job was to stop by itself.
+    #[serde(default)]
+    pub best_round: i32,
     /// Each round.
     pub rounds: Vec<RoundLine>,
     /// Each node, in the order of the coordinator's list.
     pub nodes: Vec<NodeLine>,
     /// What was asked for.
     pub config: Config,
+    /// What the model takes the validation rows for; `None` if values were to be learnt.
+    #[serde(default)]
+    pub confusion: Option<Confusion>,
     /// Bytes that this client sent.
     pub bytes_sent: u64,
     /// Bytes that this client received.
@@ -31,7 +39,7 @@ pub struct Report {
 }
 
 /// A round that is over.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RoundLine {
     /// From 1.
     pub round: i32,
@@ -39,12 +47,51 @@ pub struct RoundLine {
     pub validation_error: f64,
     /// Wrong answers on the training rows before averaging, as a share of them.
     pub training_error: f64,
+    /// Mean loss on the validation rows: minus the log-probability of the right class, or half the squared error.
+    #[serde(default)]
+    pub validation_loss: Option<f64>,
+    /// The same on the training rows while they were learnt from.
+    #[serde(default)]
+    pub training_loss: Option<f64>,
     /// Seconds since the end of the round before.
     pub wall_s: f64,
+    /// What nodes did since the end of the round before, in the order of its end; empty if nobody noted it.
+    #[serde(default)]
+    pub spans: Vec<Span>,
+}
+
+/// A node's work at a task, or what came in its place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// The node's place in the report's list.
+    pub node: usize,
+    /// The round the task belongs to, from 1.
+    pub round: i32,
+    /// The task's place in its round, from 0.
+    pub task: i32,
+    /// When it was sent, in seconds since the job came.
+    pub start_s: f64,
+    /// When its end was heard of.
+    pub end_s: f64,
+    /// Seconds of work in between, as the node measured it.
+    pub busy_s: f64,
+    /// "done", "refused", "lost", "abandoned", "failed".
+    pub outcome: String,
+    /// The simulated load delayed it.
+    pub delayed: bool,
+}
+
+/// How often each class was taken for each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// The names of the classes.
+    pub classes: Vec<String>,
+    /// Right class, class that the model says, rows; only those that occur, in ascending order.
+    pub counts: Vec<(u32, u32, u64)>,
 }
 
 /// What the job had of a node.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeLine {
     /// host:port
     pub address: String,
@@ -69,22 +116,15 @@ pub struct NodeLine {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// The coordinator's address.
     pub coordinator: String,
     /// The data set's directory.
     pub dataset: String,
-    /// How often the shards' changes are averaged.
-    pub rounds: u32,
-    /// Gradient steps of each task.
-    pub epochs: u32,
-    /// Units of each hidden layer.
-    pub hidden: Vec<usize>,
-    /// The learning rate.
-    pub eta: f64,
-    /// Where the first weights come from.
-    pub seed: u64,
+    /// The training.
+    #[serde(flatten)]
+    pub training: TrainingRequest,
 }
 
 impl Report {
@@ -96,22 +136,24 @@ impl Report {
         wall: Duration,
         traffic: &Traffic,
     ) -> Self {
-        let training = &order.training;
+        let best_round = last.best_round.or(rounds.last().map(|round| round.round)).unwrap_or_default();
+        let best = rounds.iter().find(|round| round.round == best_round);
         Self {
-            validation_error: rounds.last().map_or(1.0, |round| round.validation_error),
+            validation_error: best.map_or(1.0, |round| round.validation_error),
             wall_s: wall.as_secs_f64(),
             weights_sha256: last.weights_sha256.clone(),
+            best_round,
             rounds,
             nodes: last.nodes.iter().map(NodeLine::from).collect(),
             config: Config {
                 coordinator: order.coordinator.to_string(),
                 dataset: order.dataset.clone(),
-                rounds: training.rounds,
-                epochs: training.epochs,
-                hidden: training.hidden.clone(),
-                eta: training.eta,
-                seed: training.seed,
+                training: order.training.clone(),
             },
+            confusion: last.confusion.as_ref().map(|counts| Confusion {
+                classes: model_classes(&model),
+                counts: counts.iter().map(|c| (c.label as u32, c.said as u32, c.rows as u64)).collect(),
+            }),
             bytes_sent: traffic.sent(),
             bytes_received: traffic.received(),
             model,
@@ -125,8 +167,34 @@ impl From<&RoundReport> for RoundLine {
             round: round.round,
             validation_error: round.validation_error.0,
             training_error: round.training_error.0,
+            validation_loss: round.validation_loss.map(|loss| loss.0),
+            training_loss: round.training_loss.map(|loss| loss.0),
             wall_s: round.wall_s.0,
+            spans: round.spans.iter().flatten().map(Span::from).collect(),
         }
+    }
+}
+
+impl From<&TaskSpan> for Span {
+    fn from(span: &TaskSpan) -> Self {
+        Self {
+            node: usize::try_from(span.node).unwrap_or_default(),
+            round: span.round,
+            task: span.task,
+            start_s: span.start_s.0,
+            end_s: span.end_s.0,
+            busy_s: span.busy_s.0,
+            outcome: span.outcome.clone(),
+            delayed: span.delayed,
+        }
+    }
+}
+
+/// The names of a model's classes.
+fn model_classes(model: &[u8]) -> Vec<String> {
+    match Model::from_safetensors(model).map(|model| model.form.output) {
+        Ok(Output::Classes(names)) => names,
+        _ => Vec::new(),
     }
 }
 

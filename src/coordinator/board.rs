@@ -1,7 +1,7 @@
 //! Owns what is known of jobs outside the engine: the last status of each, for those who watch.
 
 use crate::data::shared::Blob;
-use crate::engine::{NodeStanding, RoundResult, State, Status};
+use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
 use crate::types::{Digest, JobId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -32,13 +32,11 @@ pub(super) struct Posted {
     /// The newest status, whose list of closed rounds is not used.
     pub(super) status: Option<Status>,
     /// All rounds that are over.
-    pub(super) closed: Vec<RoundResult>,
+    pub(super) closed: Vec<ClosedRound>,
     /// The newest list of nodes that was told.
     pub(super) nodes: Vec<NodeStanding>,
-    /// The model file, once there is one.
-    pub(super) model: Option<Arc<Blob>>,
-    /// Blobs that the job needs, held so that the store keeps them.
-    held: Vec<Arc<Blob>>,
+    /// The result, once there is one.
+    pub(super) finish: Option<Finish>,
     /// Bytes that the job takes beside them, while it is at work.
     memory: usize,
 }
@@ -52,13 +50,7 @@ impl Posted {
 
 impl Board {
     /// Posts a job that takes so many bytes, if there is room for it under `limit`.
-    pub(super) fn open(
-        &self,
-        job: JobId,
-        held: Vec<Arc<Blob>>,
-        memory: usize,
-        limit: usize,
-    ) -> Result<(), String> {
+    pub(super) fn open(&self, job: JobId, memory: usize, limit: usize) -> Result<(), String> {
         let mut jobs = self.lock();
         let at_work = || jobs.known.values().filter(|posted| !posted.has_ended());
         let taken: usize = at_work().map(|posted| posted.memory).sum();
@@ -70,7 +62,7 @@ impl Board {
             ));
         }
         let (closed, nodes) = (Vec::new(), Vec::new());
-        let posted = Posted { version: 1, status: None, closed, nodes, model: None, held, memory };
+        let posted = Posted { version: 1, status: None, closed, nodes, finish: None, memory };
         jobs.known.insert(job, posted);
         let ended: Vec<JobId> =
             jobs.known.iter().filter(|(_, posted)| posted.has_ended()).map(|(&job, _)| job).collect();
@@ -78,7 +70,7 @@ impl Board {
             jobs.known.remove(old);
         }
         // The models of jobs that have ended give way, the oldest first.
-        let models = |posted: &Posted| posted.model.as_ref().map_or(0, |model| model.bytes().len());
+        let models = |posted: &Posted| posted.finish.as_ref().map_or(0, |finish| finish.model.bytes().len());
         let mut kept: usize = jobs.known.values().map(models).sum();
         for old in ended {
             if kept <= limit {
@@ -94,12 +86,13 @@ impl Board {
     /// The model of a job that has ended, by its digest.
     pub(super) fn model(&self, digest: &Digest) -> Option<Arc<Blob>> {
         let jobs = self.lock();
-        let models = jobs.known.values().filter_map(|posted| posted.model.as_ref());
-        models.into_iter().find(|model| model.digest() == *digest).cloned()
+        let mut models =
+            jobs.known.values().filter_map(|posted| posted.finish.as_ref()).map(|finish| &finish.model);
+        models.find(|model| model.digest() == *digest).cloned()
     }
 
     /// Posts a change.
-    pub(super) fn publish(&self, job: JobId, mut status: Status, model: Option<Arc<Blob>>) {
+    pub(super) fn publish(&self, job: JobId, mut status: Status) {
         let mut jobs = self.lock();
         let Some(posted) = jobs.known.get_mut(&job) else { return };
         posted.version += 1;
@@ -107,10 +100,7 @@ impl Board {
         if !status.nodes.is_empty() {
             posted.nodes = std::mem::take(&mut status.nodes);
         }
-        posted.model = model.or(posted.model.take());
-        if status.state != State::Running {
-            posted.held.clear();
-        }
+        posted.finish = status.finish.take().or(posted.finish.take());
         posted.status = Some(status);
         drop(jobs);
         self.changed.notify_all();

@@ -2,21 +2,23 @@
 
 use super::Shared;
 use super::board::Posted;
-use crate::engine::{Event, NodeStanding, RoundResult, State};
+use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
 use crate::jobs::training::TrainingRequest;
+use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
 use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::JobId;
 use crate::wire::convert;
 use crate::wire::coordinator::{
-    CoordinatorSyncHandler, CoordinatorSyncProcessor, JobRequest, JobState, JobStatus, NodeReport, RoundReport,
+    self as wire, CoordinatorSyncHandler, CoordinatorSyncProcessor, JobRequest, JobState, JobStatus, NodeReport,
+    RoundReport, TaskSpan,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use thrift::OrderedFloat;
 
 /// The most rounds that one answer tells of.
-const MOST_ROUNDS: usize = 10_000;
+const MOST_ROUNDS: usize = 1_000;
 /// How often a call that waits for a job's end looks whether its caller is still there.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest that a `watch` waits.
@@ -84,20 +86,15 @@ impl Calls {
         let natural = |name: &str, value: i32| {
             u32::try_from(value).map_err(|_| format!("{name} is {value}, but must not be negative"))
         };
-        let request = TrainingRequest {
-            rounds: natural("rounds", rounds)?,
-            epochs: natural("epochs", epochs)?,
-            hidden: vec![natural("h", h)? as usize],
-            eta,
-            seed: 0,
-        };
+        let (rounds, epochs) = (natural("rounds", rounds)?, natural("epochs", epochs)?);
+        let request = TrainingRequest::original(rounds, epochs, vec![natural("h", h)? as usize], eta, 0);
         let classes = natural("k", k)? as usize;
         let parameters = serde_json::to_string(&request).map_err(|e| e.to_string())?;
         let job = self.shared.submit_original(dir, classes, &parameters)?;
         let result = |posted: &Posted| match posted.status.as_ref().map(|status| &status.state) {
             Some(State::Done { .. }) => {
                 let last = posted.closed.last().ok_or("the job closed no round")?;
-                Ok(last.validation_error)
+                Ok(last.result.validation_error)
             }
             Some(State::Failed { reason }) => Err(reason.clone()),
             _ => Err("the job was cancelled".to_owned()),
@@ -122,6 +119,7 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
     let seen = usize::try_from(rounds_seen).unwrap_or(0).min(posted.closed.len());
     let unseen = &posted.closed[seen..];
     let told = &unseen[..unseen.len().min(MOST_ROUNDS)];
+    let finish = posted.finish.as_ref();
     let mut report = JobStatus {
         state: JobState::RUNNING,
         version: posted.version,
@@ -136,8 +134,10 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
         notice: String::new(),
         nodes: posted.nodes.iter().map(node_report).collect(),
         weights_sha256: String::new(),
-        model_digest: posted.model.as_ref().map(|model| model.digest().to_string()).unwrap_or_default(),
+        model_digest: finish.map(|finish| finish.model.digest().to_string()).unwrap_or_default(),
         wall_s: OrderedFloat(0.0),
+        best_round: finish.map(|finish| finish.round.0 as i32),
+        confusion: finish.and_then(|finish| confusion(&finish.measured)),
     };
     let Some(status) = &posted.status else { return report };
     report.notice = status.notice.clone();
@@ -166,12 +166,37 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
     report
 }
 
-fn round_report(closed: &RoundResult) -> RoundReport {
+/// What the model says of the validation rows, if it tells classes.
+fn confusion(measured: &Measured) -> Option<Vec<wire::Confused>> {
+    let Answers::Classes { confusion, .. } = &measured.answers else { return None };
+    let confused =
+        |at: &Confused| wire::Confused { label: at.right as i32, said: at.said as i32, rows: at.rows as i64 };
+    Some(confusion.iter().map(confused).collect())
+}
+
+fn round_report(closed: &ClosedRound) -> RoundReport {
+    let result = &closed.result;
     RoundReport {
         round: closed.round.0 as i32,
-        validation_error: OrderedFloat(closed.validation_error),
-        training_error: OrderedFloat(closed.training_error),
+        validation_error: OrderedFloat(result.validation_error),
+        training_error: OrderedFloat(result.training_error),
         wall_s: OrderedFloat(closed.wall.as_secs_f64()),
+        validation_loss: Some(OrderedFloat(result.validation_loss)),
+        training_loss: result.training_loss.map(OrderedFloat),
+        spans: Some(closed.spans.iter().map(task_span).collect()),
+    }
+}
+
+fn task_span(span: &Span) -> TaskSpan {
+    TaskSpan {
+        node: span.node.0 as i32,
+        round: span.task.round.0 as i32,
+        task: span.task.shard as i32,
+        start_s: OrderedFloat(span.start.as_secs_f64()),
+        end_s: OrderedFloat(span.end.as_secs_f64()),
+        busy_s: OrderedFloat(span.busy_s),
+        outcome: span.outcome.to_owned(),
+        delayed: span.delayed,
     }
 }
 

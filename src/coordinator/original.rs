@@ -1,7 +1,7 @@
 //! Owns giving a task to a node of the original system: by its one call, in double precision.
 
 use crate::engine::Outcome;
-use crate::jobs::training::{self, TrainingMetrics, TrainingTask};
+use crate::jobs::training::{self, OriginalTask, TrainingMetrics};
 use crate::jobs::{TaskInput, TaskOutput, TaskSpec};
 use crate::model::Mlp;
 use crate::rpc::{Client, Input, Output, RpcError};
@@ -36,7 +36,7 @@ pub(super) fn train(
     })
 }
 
-fn arguments(task: &TaskSpec) -> Result<(Mlp<f32>, Weights, String, TrainingTask), String> {
+fn arguments(task: &TaskSpec) -> Result<(Mlp<f32>, Weights, String, OriginalTask), String> {
     let [TaskInput::Shard { path, .. }, TaskInput::Made(weights)] = task.inputs.as_slice() else {
         return Err(format!("the original system has no tasks of kind '{}'", task.kind));
     };
@@ -58,7 +58,7 @@ fn output(answer: &TrainResult, before: &Mlp<f32>) -> Result<TaskOutput, String>
     }
     let training_error = answer.training_error.map_or(f64::NAN, |error| error.0);
     // The call does not tell the number of rows: 0 stands for "those of the shard".
-    let metrics = TrainingMetrics { training_error, rows: 0, epochs: 0 };
+    let metrics = TrainingMetrics { training_error, rows: 0, epochs: 0, loss: None };
     let metrics = serde_json::to_string(&metrics).map_err(|e| e.to_string())?;
     Ok(TaskOutput { bytes: change.to_safetensors(None), metrics })
 }

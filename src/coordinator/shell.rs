@@ -53,7 +53,7 @@ pub(super) fn start(
         Link::start(place as u32, address.clone(), policy, store.clone(), events.clone())
     };
     let links = config.nodes.iter().enumerate().map(link).collect::<Result<Vec<_>, _>>()?;
-    let evaluator = evaluator::start(store.clone(), events)?;
+    let evaluator = evaluator::start(events)?;
     let shell = Shell { links, evaluator, board: board.clone() };
     let thread = std::thread::Builder::new().name("engine".to_owned());
     thread.spawn(move || shell.run(engine, &inbox)).map_err(|source| RpcError::CannotServe { source })
@@ -95,9 +95,7 @@ impl Shell {
                 // The evaluator lives as long as the shell.
                 let _ = self.evaluator.send(Measure { job, round, model, validation });
             }
-            Action::Publish { job, status, model } => {
-                self.board.publish(job, *status, model);
-            }
+            Action::Publish { job, status } => self.board.publish(job, *status),
         }
         None
     }

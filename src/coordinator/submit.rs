@@ -1,18 +1,13 @@
 //! Owns the way from a request to a job: its data are found and checked, its parameters read.
 
 use super::Shared;
-use crate::data::shared::Blob;
 use crate::data::{self, Classes};
 use crate::engine::Event;
-use crate::ingest;
+use crate::ingest::{self, LastColumn};
 use crate::jobs::{self, Corpus, Shard};
 use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// A request's data: what is known of them, and the blobs.
-type Found = (Corpus, Vec<Arc<Blob>>);
 
 impl Shared {
     /// Starts a job.
@@ -21,21 +16,21 @@ impl Shared {
             let known: Vec<&str> = jobs::JOB_KINDS.iter().map(|kind| kind.name).collect();
             format!("there is no kind of job '{}'; there is: {}", request.kind, known.join(", "))
         })?;
-        let (corpus, held) = match (&request.validation, request.shards.is_empty()) {
-            (_, true) => self.load(&request.dataset, None)?,
+        let corpus = match (&request.validation, request.shards.is_empty()) {
+            (_, true) => self.load(&request.dataset, last_column(request))?,
             (Some(validation), false) => self.look_up(request, validation)?,
             (None, false) => return Err("shards are given, but no validation rows".to_owned()),
         };
         let after = request.give_up_after_s.0;
         let give_up_after = Duration::try_from_secs_f64(after).ok().filter(|after| !after.is_zero());
-        self.start(kind, &request.parameters, corpus, held, give_up_after)
+        self.start(kind, &request.parameters, corpus, give_up_after)
     }
 
     /// Starts a job of the original system's call.
     pub(super) fn submit_original(&self, dir: &str, classes: usize, parameters: &str) -> Result<JobId, String> {
         let classes = Classes::integers(classes).map_err(|e| e.to_string())?;
-        let (corpus, held) = self.load(dir, Some(classes))?;
-        self.start(&jobs::training::KIND, parameters, corpus, held, None)
+        let corpus = self.load(dir, LastColumn::Label(Some(classes)))?;
+        self.start(&jobs::training::KIND, parameters, corpus, None)
     }
 
     fn start(
@@ -43,14 +38,14 @@ impl Shared {
         kind: &jobs::JobKind,
         parameters: &str,
         corpus: Corpus,
-        held: Vec<Arc<Blob>>,
         give_up_after: Option<Duration>,
     ) -> Result<JobId, String> {
         let name = corpus.name.clone();
         let work = (kind.start)(parameters, corpus).map_err(|e| e.to_string())?;
         let job = self.next_job();
-        self.board.open(job, held, work.memory(), self.config.store_limit)?;
-        log::info!("job {job}: {} on {name}: {parameters}", kind.name);
+        self.board.open(job, work.memory(), self.config.store_limit)?;
+        log::info!("job {job}: {} on {name}", kind.name);
+        log::debug!("job {job}: {parameters}");
         if self.tell(Event::Submit { job, work, give_up_after }) {
             Ok(job)
         } else {
@@ -59,38 +54,32 @@ impl Shared {
     }
 
     /// The data set of a directory under the data directory.
-    fn load(&self, dir: &str, classes: Option<Classes>) -> Result<Found, String> {
+    fn load(&self, dir: &str, last: LastColumn) -> Result<Corpus, String> {
         let path = ingest::resolve(&self.config.data_dir, dir).map_err(|e| e.to_string())?;
-        let loaded = ingest::load_dir_with(&path, classes).map_err(|e| e.to_string())?;
-        let mut held = Vec::new();
-        let mut keep = |shard: &ingest::LoadedShard| {
+        let loaded = ingest::load_dir_for(&path, last).map_err(|e| e.to_string())?;
+        let keep = |shard: &ingest::LoadedShard| {
             let blob = self.store.put(data::encode(&shard.data)).map_err(|e| e.to_string())?;
-            held.push(blob.clone());
-            Ok::<_, String>(Shard {
-                name: shard.name.clone(),
-                digest: blob.digest(),
-                rows: shard.data.rows() as u64,
-            })
+            Ok::<_, String>(Shard { name: shard.name.clone(), blob, rows: shard.data.rows() as u64 })
         };
-        let shards = loaded.shards.iter().map(&mut keep).collect::<Result<Vec<_>, _>>()?;
+        let shards = loaded.shards.iter().map(keep).collect::<Result<Vec<_>, _>>()?;
         let validation = keep(&loaded.validation)?;
-        let corpus = Corpus {
+        Ok(Corpus {
             name: dir.to_owned(),
             shards,
             validation,
             columns: loaded.validation.data.columns(),
-            classes: loaded.classes.labels().to_vec(),
-        };
-        Ok((corpus, held))
+            classes: loaded.labels().to_vec(),
+        })
     }
 
     /// The data set that a client has put.
-    fn look_up(&self, request: &wire::JobRequest, validation: &wire::Shard) -> Result<Found, String> {
+    fn look_up(&self, request: &wire::JobRequest, validation: &wire::Shard) -> Result<Corpus, String> {
         let classes = request.classes.len();
-        if classes < 2 {
-            return Err(format!("{classes} classes are given; there must be at least 2"));
+        if classes == 1 {
+            return Err(format!(
+                "{classes} classes are given; there must be at least 2, or none if values are to be learnt"
+            ));
         }
-        let mut held = Vec::new();
         let mut columns = None;
         let mut check = |given: &wire::Shard| {
             let digest = Digest::parse(&given.digest);
@@ -101,7 +90,7 @@ impl Shared {
                      coordinator's --memory)",
                     given.name
                 ))?;
-            let rows = data::decode(blob.bytes(), classes).map_err(|e| format!("{}: {e}", given.name))?;
+            let rows = blob.dataset(classes).map_err(|e| format!("{}: {e}", given.name))?;
             if i64::try_from(rows.rows()) != Ok(given.rows) {
                 return Err(format!("{} has {} rows, not {} as announced", given.name, rows.rows(), given.rows));
             }
@@ -113,19 +102,20 @@ impl Shared {
                     rows.columns()
                 ));
             }
-            let shard = Shard { name: given.name.clone(), digest: blob.digest(), rows: rows.rows() as u64 };
-            held.push(blob);
-            Ok(shard)
+            Ok(Shard { name: given.name.clone(), rows: rows.rows() as u64, blob })
         };
         let shards = request.shards.iter().map(&mut check).collect::<Result<Vec<_>, _>>()?;
         let validation = check(validation)?;
-        let corpus = Corpus {
+        Ok(Corpus {
             name: request.dataset.clone(),
             shards,
             validation,
             columns: columns.unwrap_or_default(),
             classes: request.classes.clone(),
-        };
-        Ok((corpus, held))
+        })
     }
+}
+
+fn last_column(request: &wire::JobRequest) -> LastColumn {
+    if request.values == Some(true) { LastColumn::Value } else { LastColumn::Label(None) }
 }

@@ -3,9 +3,9 @@
 use super::Status;
 use crate::data::shared::Blob;
 use crate::jobs::{Job, TaskOutput, TaskSpec};
-use crate::model::Mlp;
+use crate::model::{Measured, Model};
 use crate::policy::Reason;
-use crate::types::{AttemptId, Digest, JobId, NodeId, Round};
+use crate::types::{AttemptId, JobId, NodeId, Round};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,8 +54,8 @@ pub enum Event {
         job: JobId,
         /// Which round's.
         round: Round,
-        /// The share of wrong answers, or why there is none.
-        error: Result<f64, String>,
+        /// What it is worth, or why that is not known.
+        measured: Result<Box<Measured>, String>,
     },
     /// Time has passed: see [`next_wakeup`](super::Engine::next_wakeup).
     Tick,
@@ -68,8 +68,9 @@ pub struct Hello {
     pub software: String,
     /// How many tasks it runs at once.
     pub slots: usize,
-    /// Whether it can be probed while it works. (The original system's nodes serve one caller at a time.)
-    pub answers_while_busy: bool,
+    /// Whether it is a node of the original system, which knows one kind of task and serves one caller at a time, so
+    /// that it cannot be probed while it works.
+    pub is_original: bool,
 }
 
 /// How an attempt ended.
@@ -146,9 +147,9 @@ pub enum Action {
         /// Which round's.
         round: Round,
         /// The model.
-        model: Arc<Mlp<f32>>,
+        model: Arc<Model>,
         /// The rows' blob.
-        validation: Digest,
+        validation: Arc<Blob>,
     },
     /// Tell those who watch a job.
     Publish {
@@ -156,7 +157,5 @@ pub enum Action {
         job: JobId,
         /// How it stands.
         status: Box<Status>,
-        /// The model file, when the job is done.
-        model: Option<Arc<Blob>>,
     },
 }

@@ -12,9 +12,10 @@ mod schedule;
 
 pub use messages::{Action, Event, Hello, Outcome, Traffic};
 pub use node::NodeCounts;
-pub use run::{NodeStanding, RoundResult, State, Status};
+pub use run::{ClosedRound, Finish, MOST_SPANS, NodeStanding, Span, State, Status};
 
 use crate::jobs::{BadAnswer, Effect, TaskOutput};
+use crate::model::Measured;
 use crate::policy::{Policy, PolicyRow};
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
 use node::Node;
@@ -68,10 +69,11 @@ impl Engine {
             }
             Event::Cancel { job } => self.end(job, State::Cancelled, &mut actions),
             Event::Ended { attempt, outcome, traffic } => self.ended(now, attempt, outcome, traffic, &mut actions),
-            Event::Evaluated { job, round, error } => self.evaluated(now, job, round, error, &mut actions),
+            Event::Evaluated { job, round, measured } => self.evaluated(now, job, round, measured, &mut actions),
             Event::Tick => {}
         }
         self.look_after_attempts(now, &mut actions);
+        self.keep_time(now, &mut actions);
         self.give_up(now, &mut actions);
         self.schedule(now, &mut actions);
         self.publish(now, &mut actions);
@@ -85,8 +87,9 @@ impl Engine {
         let pauses = self.nodes.iter().filter(|node| work_waits || !node.queue.is_empty());
         let pauses = pauses.map(|node| node.available_at).filter(|&at| at > now);
         let attempts = self.attempts.values().filter_map(|attempt| self.next_look_at(attempt));
-        let limits = self.jobs.values().filter_map(Run::gives_up_at);
-        probes.chain(pauses).chain(attempts).chain(limits).min()
+        let patience = self.jobs.values().filter_map(Run::gives_up_at);
+        let limits = self.jobs.values().filter_map(Run::time_limit);
+        probes.chain(pauses).chain(attempts).chain(patience).chain(limits).min()
     }
 
     fn node_mut(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
@@ -162,6 +165,7 @@ impl Engine {
         });
         if let Some(run) = self.jobs.get_mut(&attempt.job) {
             run.counts(node).add(traffic);
+            run.note(now, attempt.since, span(&attempt, &outcome));
         }
         if attempt.abandoned {
             return;
@@ -236,13 +240,13 @@ impl Engine {
         now: Time,
         job: JobId,
         round: Round,
-        error: Result<f64, String>,
+        measured: Result<Box<Measured>, String>,
         actions: &mut Vec<Action>,
     ) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
-        match error {
-            Ok(error) => {
-                let effects = run.evaluated(now, round, error);
+        match measured {
+            Ok(measured) => {
+                let effects = run.evaluated(now, round, &measured);
                 self.apply(now, job, effects, actions);
             }
             Err(reason) => self.end(job, State::Failed { reason }, actions),
@@ -255,15 +259,15 @@ impl Engine {
                 Effect::Evaluate { round, model, validation } => {
                     actions.push(Action::Evaluate { job, round, model, validation });
                 }
-                Effect::Closed { round, validation_error, training_error } => {
+                Effect::Closed { round, result } => {
                     if let Some(run) = self.jobs.get_mut(&job) {
-                        run.closed(now, round, validation_error, training_error);
+                        run.closed(now, round, result);
                     }
                 }
                 Effect::Failed { reason } => self.end(job, State::Failed { reason }, actions),
-                Effect::Finished { weights, model } => {
+                Effect::Finished { weights, model, round, measured } => {
                     if let Some(run) = self.jobs.get_mut(&job) {
-                        run.model = Some(model);
+                        run.finish = Some(Finish { model, round, measured });
                     }
                     self.end(job, State::Done { weights }, actions);
                 }
@@ -282,6 +286,16 @@ impl Engine {
         let running: Vec<AttemptId> = running.map(|(&id, _)| id).collect();
         for attempt in running {
             self.abandon(attempt, actions);
+        }
+    }
+
+    /// Tells jobs whose time is up.
+    fn keep_time(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let over = |run: &Run| run.time_limit().is_some_and(|limit| limit <= now);
+        let due: Vec<JobId> = self.jobs.iter().filter(|(_, run)| over(run)).map(|(&job, _)| job).collect();
+        for job in due {
+            let effects = self.jobs.get_mut(&job).map(Run::time_is_up).unwrap_or_default();
+            self.apply(now, job, effects, actions);
         }
     }
 
@@ -307,11 +321,24 @@ impl Engine {
                 String::new()
             };
             if let Some(status) = run.status_to_tell(now, &self.nodes, notice) {
-                actions.push(Action::Publish { job, status: Box::new(status), model: run.model.take() });
+                actions.push(Action::Publish { job, status: Box::new(status) });
             }
         }
         self.jobs.retain(|_, run| run.state == State::Running);
     }
+}
+
+/// What became of an attempt, but for the times.
+fn span(attempt: &Attempt, outcome: &Outcome) -> Span {
+    let (name, busy_s, delayed) = match outcome {
+        _ if attempt.abandoned => ("abandoned", 0.0, false),
+        Outcome::Done { busy_s, delayed, .. } => ("done", *busy_s, *delayed),
+        Outcome::Refused => ("refused", 0.0, false),
+        Outcome::Impossible { .. } => ("failed", 0.0, false),
+        Outcome::Lost { .. } => ("lost", 0.0, false),
+    };
+    let Attempt { node, task, .. } = *attempt;
+    Span { node, task, start: Duration::ZERO, end: Duration::ZERO, busy_s, outcome: name, delayed }
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub(super) struct Node {
     pub(super) address: String,
     pub(super) software: String,
     slots: usize,
-    answers_while_busy: bool,
+    pub(super) is_original: bool,
     link: Link,
     /// It was overtaken, and has not answered a probe since.
     is_slow: bool,
@@ -91,7 +91,7 @@ impl Node {
             address: address.to_owned(),
             software: String::new(),
             slots: 1,
-            answers_while_busy: false,
+            is_original: true,
             link: Link::Down { until: Time::default() },
             is_slow: false,
             trouble: "not asked yet".to_owned(),
@@ -127,7 +127,7 @@ impl Node {
 
     /// When it is to be probed because a task of it has been running since then.
     pub(super) fn next_silence_probe(&self, since: Time, every: Duration) -> Option<Time> {
-        let may = self.is_ready() && self.answers_while_busy && self.asked.is_none();
+        let may = self.is_ready() && !self.is_original && self.asked.is_none();
         may.then(|| since.max(self.last_heard) + every)
     }
 
@@ -161,7 +161,7 @@ impl Node {
         self.is_slow = false;
         self.software = hello.software;
         self.slots = hello.slots.max(1);
-        self.answers_while_busy = hello.answers_while_busy;
+        self.is_original = hello.is_original;
     }
 
     /// It did not answer a probe; false if it has been heard of meanwhile, so that this means nothing.

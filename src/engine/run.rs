@@ -3,7 +3,8 @@
 use super::node::{Node, NodeCounts};
 use super::patience::Patience;
 use crate::data::shared::Blob;
-use crate::jobs::{BadAnswer, Effect, Job, Progress, TaskOutput, TaskSpec};
+use crate::jobs::{BadAnswer, Effect, Job, Progress, RoundResult, TaskOutput, TaskSpec};
+use crate::model::Measured;
 use crate::types::{AttemptId, Digest, NodeId, Round, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ const REPEATED_FAULTS: usize = 3;
 
 /// Short pauses are not worth telling.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
+
+/// How many spans of a job are noted: enough for a picture, and no burden in a job of a million rounds.
+pub const MOST_SPANS: usize = 50_000;
 
 /// Whether a job goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,16 +41,52 @@ pub enum State {
 }
 
 /// A round that is over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RoundResult {
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClosedRound {
     /// Which.
     pub round: Round,
-    /// Wrong answers on the validation rows, as a share of them.
-    pub validation_error: f64,
-    /// Wrong answers on the training rows before averaging, as a share of them.
-    pub training_error: f64,
+    /// What it has come to.
+    pub result: RoundResult,
     /// From the end of the round before (or the start) to the end of this one.
     pub wall: Duration,
+    /// What nodes did meanwhile, in the order of its end; the first [`MOST_SPANS`] of a job.
+    pub spans: Vec<Span>,
+}
+
+/// A node's work at a task, or what came in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Which node.
+    pub node: NodeId,
+    /// Which task.
+    pub task: TaskId,
+    /// When it was sent, since the job came.
+    pub start: Duration,
+    /// When its end was heard of.
+    pub end: Duration,
+    /// Seconds of work in between, as the node reports them.
+    pub busy_s: f64,
+    /// "done", "refused", "lost", "abandoned", "failed".
+    pub outcome: &'static str,
+    /// The simulated load delayed it.
+    pub delayed: bool,
+}
+
+/// The result of a job.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The model file.
+    pub model: Arc<Blob>,
+    /// The round whose model it is.
+    pub round: Round,
+    /// What it is worth.
+    pub measured: Box<Measured>,
+}
+
+impl PartialEq for Finish {
+    fn eq(&self, other: &Self) -> bool {
+        self.model.digest() == other.model.digest()
+    }
 }
 
 /// How a job stands, for those who watch it.
@@ -57,7 +97,7 @@ pub struct Status {
     /// How far it is.
     pub progress: Progress,
     /// Rounds that are over, and were not in an earlier status.
-    pub closed: Vec<RoundResult>,
+    pub closed: Vec<ClosedRound>,
     /// Nodes with a task, nodes that answer, nodes known.
     pub nodes_busy: usize,
     /// Nodes that answer.
@@ -70,6 +110,8 @@ pub struct Status {
     pub nodes: Vec<NodeStanding>,
     /// Since the job came.
     pub wall: Duration,
+    /// The result; told once, when there is one.
+    pub finish: Option<Finish>,
 }
 
 /// A node as a job's report shows it.
@@ -99,14 +141,17 @@ pub(super) struct Run {
     pub(super) state: State,
     pub(super) give_up_after: Option<Duration>,
     pub(super) patience: Patience,
-    pub(super) model: Option<Arc<Blob>>,
+    pub(super) finish: Option<Finish>,
     open: BTreeMap<TaskId, Open>,
     waiting: VecDeque<TaskId>,
     counts: BTreeMap<NodeId, NodeCounts>,
     started: Time,
     last_close: Time,
     last_progress: Time,
-    closed: Vec<RoundResult>,
+    closed: Vec<ClosedRound>,
+    spans: Vec<Span>,
+    spans_noted: usize,
+    time_is_up: bool,
     told: Option<Status>,
 }
 
@@ -117,7 +162,7 @@ impl Run {
             state: State::Running,
             give_up_after,
             patience: Patience::default(),
-            model: None,
+            finish: None,
             open: BTreeMap::new(),
             waiting: VecDeque::new(),
             counts: BTreeMap::new(),
@@ -125,6 +170,9 @@ impl Run {
             last_close: now,
             last_progress: now,
             closed: Vec::new(),
+            spans: Vec::new(),
+            spans_noted: 0,
+            time_is_up: false,
             told: None,
         };
         run.open_ready();
@@ -153,11 +201,11 @@ impl Run {
         self.state == State::Running && !self.waiting.is_empty()
     }
 
-    /// The tasks that wait for a node: id, cost, and the attempts that are at them already.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (TaskId, f64, &BTreeSet<AttemptId>)> {
+    /// The tasks that wait for a node, and the attempts that are at them already.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TaskSpec, &BTreeSet<AttemptId>)> {
         let going_on = self.state == State::Running;
         let waiting = self.waiting.iter().filter(move |_| going_on);
-        waiting.filter_map(|id| self.open.get(id).map(|open| (*id, open.spec.cost, &open.attempts)))
+        waiting.filter_map(|id| self.open.get(id).map(|open| (&*open.spec, &open.attempts)))
     }
 
     /// A task waits no more: it is bound to a node.
@@ -226,17 +274,38 @@ impl Run {
         self.open.remove(&task).map(|open| open.attempts).unwrap_or_default()
     }
 
-    pub(super) fn evaluated(&mut self, now: Time, round: Round, error: f64) -> Vec<Effect> {
+    pub(super) fn evaluated(&mut self, now: Time, round: Round, measured: &Measured) -> Vec<Effect> {
         self.moves(now);
-        let effects = self.work.evaluated(round, error);
+        let effects = self.work.evaluated(round, measured);
         self.open_ready();
         effects
     }
 
-    pub(super) fn closed(&mut self, now: Time, round: Round, validation_error: f64, training_error: f64) {
+    pub(super) fn closed(&mut self, now: Time, round: Round, result: RoundResult) {
         let wall = now.since(self.last_close);
         self.last_close = now;
-        self.closed.push(RoundResult { round, validation_error, training_error, wall });
+        self.closed.push(ClosedRound { round, result, wall, spans: std::mem::take(&mut self.spans) });
+    }
+
+    /// Notes what became of an attempt that was sent at `since`.
+    pub(super) fn note(&mut self, now: Time, since: Time, span: Span) {
+        if self.spans_noted < MOST_SPANS {
+            self.spans_noted += 1;
+            let (start, end) = (since.since(self.started), now.since(self.started));
+            self.spans.push(Span { start, end, ..span });
+        }
+    }
+
+    /// When the job's time is up, if it has a limit and has not been told.
+    pub(super) fn time_limit(&self) -> Option<Time> {
+        let limit = self.work.time_limit().filter(|_| self.state == State::Running && !self.time_is_up)?;
+        Some(self.started + limit)
+    }
+
+    /// Tells the job that its time is up.
+    pub(super) fn time_is_up(&mut self) -> Vec<Effect> {
+        self.time_is_up = true;
+        self.work.time_is_up()
     }
 
     /// Somebody is at work: the clock for giving up starts again.
@@ -267,11 +336,12 @@ impl Run {
             notice,
             nodes: Vec::new(),
             wall: Duration::ZERO,
+            finish: self.finish.take(),
         };
         if self.told.as_ref() == Some(&status) {
             return None;
         }
-        self.told = Some(Status { closed: Vec::new(), ..status.clone() });
+        self.told = Some(Status { closed: Vec::new(), finish: None, ..status.clone() });
         if !status.closed.is_empty() || status.state != State::Running {
             let standing = |node: &Node| NodeStanding {
                 address: node.address.clone(),

@@ -21,13 +21,16 @@ impl Engine {
 
     /// Lets the policy bind waiting tasks to nodes; answers with its reasons.
     fn bind(&mut self, now: Time) -> Vec<((JobId, TaskId, NodeId), Reason)> {
+        let originals: Vec<NodeId> =
+            self.nodes.iter().filter(|node| node.is_original).map(|node| node.id).collect();
         let mut waiting: Vec<(JobId, TaskId)> = Vec::new();
         let mut tasks: Vec<TaskView> = Vec::new();
         for (&job, run) in &mut self.jobs {
-            for (task, cost, attempts) in run.waiting() {
-                let avoid = attempts.iter().filter_map(|id| self.attempts.get(id)).map(|at| at.node).collect();
-                waiting.push((job, task));
-                tasks.push(TaskView { cost, avoid });
+            for (spec, attempts) in run.waiting() {
+                let at_it = attempts.iter().filter_map(|id| self.attempts.get(id)).map(|at| at.node);
+                let unable = originals.iter().copied().filter(|_| !spec.for_originals);
+                waiting.push((job, spec.id));
+                tasks.push(TaskView { cost: spec.cost, avoid: at_it.chain(unable).collect() });
             }
         }
         if tasks.is_empty() {

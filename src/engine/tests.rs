@@ -2,11 +2,22 @@
 
 use super::*;
 use crate::data::shared::Blob;
-use crate::jobs::{Job, Progress, TaskSpec};
+use crate::jobs::{Job, Progress, RoundResult, TaskSpec};
+use crate::model::Answers;
 use crate::policy::POLICIES;
 use proptest::prelude::*;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+
+/// What the model is worth.
+fn worth() -> Measured {
+    let answers = Answers::Classes { confusion: Vec::new(), calibration_error: 0.0 };
+    Measured { rows: 1, error: 0.5, loss: 1.0, answers }
+}
+
+/// What every round comes to.
+const RESULT: RoundResult =
+    RoundResult { validation_error: 0.5, validation_loss: 1.0, training_error: 0.5, training_loss: None };
 
 /// A job of `rounds` rounds of `width` tasks, that notes what it is given.
 struct Counting {
@@ -35,6 +46,7 @@ impl Job for Counting {
             parameters: String::new(),
             inputs: Vec::new(),
             cost: 1.0,
+            for_originals: true,
         };
         (0..self.width).map(spec).collect()
     }
@@ -51,16 +63,17 @@ impl Job for Counting {
         self.done.clear();
         self.handed_out = false;
         self.round += 1;
-        let closed = Effect::Closed { round: task.round, validation_error: 0.5, training_error: 0.5 };
+        let closed = Effect::Closed { round: task.round, result: RESULT };
         let mut effects = vec![closed];
         if self.round > self.rounds {
             let model = Arc::new(Blob::new(Vec::new()));
-            effects.push(Effect::Finished { weights: model.digest(), model });
+            let round = task.round;
+            effects.push(Effect::Finished { weights: model.digest(), model, round, measured: Box::new(worth()) });
         }
         Ok(effects)
     }
 
-    fn evaluated(&mut self, _: Round, _: f64) -> Vec<Effect> {
+    fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {
         Vec::new()
     }
 
@@ -93,7 +106,7 @@ fn lost() -> Outcome {
 }
 
 fn hello() -> Hello {
-    Hello { software: "test".to_owned(), slots: 1, answers_while_busy: true }
+    Hello { software: "test".to_owned(), slots: 1, is_original: false }
 }
 
 /// The engine, and what it has asked for since it was looked at last.
@@ -569,5 +582,62 @@ proptest! {
         }
         prop_assert!(matches!(bench.state(), State::Done { .. }), "{:?}", bench.state());
         prop_assert_eq!(bench.rounds, 3);
+    }
+}
+
+#[test]
+fn nodes_of_the_original_system_get_only_what_they_can_do() {
+    for for_originals in [true, false] {
+        for row in POLICIES {
+            let mut engine = Engine::new(row, 1, &["ours:1".to_owned(), "original:1".to_owned()]);
+            let now = Time::default();
+            for (place, is_original) in [(0, false), (1, true)] {
+                engine
+                    .handle(now, Event::Answered { node: NodeId(place), hello: Hello { is_original, ..hello() } });
+            }
+            let mut work = Counting { rounds: 1, width: 40, round: 1, handed_out: false, done: BTreeSet::new() };
+            let spec = |mut spec: TaskSpec| {
+                spec.for_originals = for_originals;
+                spec
+            };
+            let tasks = work.take_ready().into_iter().map(spec).collect();
+            let work = Box::new(Given { tasks, counting: work });
+            let mut actions = engine.handle(now, Event::Submit { job: JobId(1), work, give_up_after: None });
+            let mut used = BTreeSet::new();
+            while let Some(action) = actions.pop() {
+                let Action::Dispatch { attempt, node, .. } = action else { continue };
+                used.insert(node.0);
+                let output = TaskOutput { bytes: Vec::new(), metrics: String::new() };
+                let outcome = Outcome::Done { output, busy_s: 0.0, delayed: false };
+                let now = now + Duration::from_millis(1);
+                actions.extend(engine.handle(now, Event::Ended { attempt, outcome, traffic: Traffic::default() }));
+            }
+            let expected = if for_originals { BTreeSet::from([0, 1]) } else { BTreeSet::from([0]) };
+            assert_eq!(used, expected, "{}", row.name);
+        }
+    }
+}
+
+/// A counting job of one round with these tasks.
+struct Given {
+    tasks: Vec<TaskSpec>,
+    counting: Counting,
+}
+
+impl Job for Given {
+    fn take_ready(&mut self) -> Vec<TaskSpec> {
+        std::mem::take(&mut self.tasks)
+    }
+    fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
+        self.counting.complete(task, output)
+    }
+    fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect> {
+        self.counting.evaluated(round, measured)
+    }
+    fn progress(&self) -> Progress {
+        self.counting.progress()
+    }
+    fn memory(&self) -> usize {
+        0
     }
 }

@@ -6,9 +6,10 @@
 pub mod training;
 
 use crate::data::shared::Blob;
-use crate::model::Mlp;
+use crate::model::{Measured, Model};
 use crate::types::{Digest, Round, TaskId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes the coordinator's side of a job from parameters (JSON) and data.
 pub type Start = fn(&str, Corpus) -> Result<Box<dyn Job>, JobError>;
@@ -45,17 +46,17 @@ pub struct Corpus {
     pub validation: Shard,
     /// Features of each row.
     pub columns: usize,
-    /// The labels, in class order.
+    /// The labels, in class order; none if values are to be learnt.
     pub classes: Vec<String>,
 }
 
 /// One file of rows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Shard {
     /// The file's name without its directory.
     pub name: String,
-    /// Its blob.
-    pub digest: Digest,
+    /// Its rows as a data set; held, so that the store keeps it.
+    pub blob: Arc<Blob>,
     /// Its rows.
     pub rows: u64,
 }
@@ -73,6 +74,8 @@ pub struct TaskSpec {
     pub inputs: Vec<TaskInput>,
     /// How much work it is, in floating-point operations, roughly.
     pub cost: f64,
+    /// Whether a node of the original system can do it.
+    pub for_originals: bool,
 }
 
 /// An input of a task.
@@ -119,9 +122,18 @@ pub trait Job: Send {
     /// The answer is not one that the task can have. The job is as before, and the task must be done again.
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer>;
 
-    /// Takes the share of wrong answers that the model of a round gives on the validation rows; tasks may become
-    /// ready by it.
-    fn evaluated(&mut self, round: Round, error: f64) -> Vec<Effect>;
+    /// Takes what the model of a round is worth on the validation rows; tasks may become ready by it.
+    fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect>;
+
+    /// How long the job may take, from its start.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The time limit is over. Told once; the job ends as soon as it has a result.
+    fn time_is_up(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
 
     /// How far it is.
     fn progress(&self) -> Progress;
@@ -138,18 +150,16 @@ pub enum Effect {
         /// The round that the model closes.
         round: Round,
         /// The model.
-        model: Arc<Mlp<f32>>,
+        model: Arc<Model>,
         /// The rows to measure on.
-        validation: Digest,
+        validation: Arc<Blob>,
     },
     /// A round is over.
     Closed {
         /// Which.
         round: Round,
-        /// Wrong answers on the validation rows, as a share of them.
-        validation_error: f64,
-        /// Wrong answers on the training rows by the shards' models before averaging, as a share of them.
-        training_error: f64,
+        /// What its model is worth.
+        result: RoundResult,
     },
     /// The job cannot go on.
     Failed {
@@ -162,7 +172,24 @@ pub enum Effect {
         weights: Digest,
         /// The model file.
         model: Arc<Blob>,
+        /// The round whose model it is.
+        round: Round,
+        /// What it is worth.
+        measured: Box<Measured>,
     },
+}
+
+/// What a round has come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundResult {
+    /// Wrong answers on the validation rows, as a share of them; of values the root mean squared error.
+    pub validation_error: f64,
+    /// The mean loss on the validation rows.
+    pub validation_loss: f64,
+    /// As the validation error, of the tasks' models on their own rows, before folding.
+    pub training_error: f64,
+    /// The mean loss on the training rows while they were learnt from, if the nodes tell it.
+    pub training_loss: Option<f64>,
 }
 
 /// How far a job is.
@@ -198,6 +225,22 @@ pub enum JobError {
         value: String,
         /// What is allowed.
         range: String,
+    },
+    /// A setting that makes no sense without another.
+    #[error("{what} needs {needs}")]
+    Needs {
+        /// The setting.
+        what: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A shard that is no data set of the job's.
+    #[error("{shard}: {reason}")]
+    Data {
+        /// The shard's name.
+        shard: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The network cannot be made.
     #[error(transparent)]

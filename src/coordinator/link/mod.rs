@@ -212,12 +212,12 @@ impl Shared {
             Ok(hello) => {
                 self.is_original.store(false, Ordering::Relaxed);
                 let slots = usize::try_from(hello.slots).unwrap_or(1).clamp(1, MOST_SLOTS);
-                Ok(Hello { software: hello.software, slots, answers_while_busy: true })
+                Ok(Hello { software: hello.software, slots, is_original: false })
             }
             // A node of the original system: it knows one call, and serves one caller at a time.
             Err(RpcError::UnknownMethod { .. }) => {
                 self.is_original.store(true, Ordering::Relaxed);
-                Ok(Hello { software: "original".to_owned(), slots: 1, answers_while_busy: false })
+                Ok(Hello { software: "original".to_owned(), slots: 1, is_original: true })
             }
             Err(e) => Err(e),
         }
