@@ -5,7 +5,7 @@
 use roundtable::client::{self, Order, Step};
 use roundtable::coordinator::{self, Coordinator};
 use roundtable::jobs::training::TrainingRequest;
-use roundtable::model::{self, Mlp};
+use roundtable::model::{self, Model, Output};
 use roundtable::node::{self, Node};
 use roundtable::{data, policy, rpc};
 use std::error::Error;
@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let order = Order {
         coordinator: coordinator.address().into(),
         dataset: "letters".to_owned(),
-        training: TrainingRequest { rounds: 10, epochs: 50, hidden: vec![24], eta: 1e-4, seed: 1 },
+        values: false,
+        training: TrainingRequest::original(10, 50, vec![24], 1e-4, 1),
         give_up_after: Some(Duration::from_secs(60)),
     };
     let mut watch = |step: Step<'_>| {
@@ -46,12 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Prints the label that a model gives to each of the first rows of a file, beside the one that is written there.
 fn predict(model: &Path, rows: &str) -> Result<(), Box<dyn Error>> {
-    let (model, metadata) = Mlp::from_safetensors(&std::fs::read(model)?)?;
-    let classes = metadata.ok_or("the file does not name the classes")?.classes;
+    let model = Model::from_safetensors(&std::fs::read(model)?)?;
+    let Output::Classes(classes) = &model.form.output else { return Err("the model tells no classes".into()) };
     let text = std::fs::read_to_string(rows)?;
     let rows: Vec<(&str, &str)> = text.lines().take(8).filter_map(|line| line.rsplit_once(',')).collect();
     let features: Vec<&str> = rows.iter().map(|(features, _)| *features).collect();
-    let features = data::parse_rows("the rows", features.join("\n").as_bytes(), model.inputs())?;
+    let features = data::parse_rows("the rows", features.join("\n").as_bytes(), model.weights.inputs())?;
     for (class, (features, label)) in model::predict(&model, features.view())?.into_iter().zip(rows) {
         println!("{features}: label {label}, predicted {}", classes[class as usize]);
     }

@@ -19,9 +19,10 @@
 //! | [`store`] | blobs by their digests |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
+//! | [`report`] | a run's page: HTML and SVG |
 //! | [`cli`] | the command line |
 //!
-//! All up to `engine` is pure: no sockets, files, threads or clock. `tests/layers.rs` has the rules.
+//! All up to `engine`, and `report`, is pure: no sockets, files, threads or clock. `tests/layers.rs` has the rules.
 //!
 //! # Example
 //!
@@ -40,7 +41,8 @@
 //! let order = client::Order {
 //!     coordinator: coordinator.address().into(),
 //!     dataset: "letters".to_owned(),
-//!     training: TrainingRequest { rounds: 1, epochs: 5, hidden: vec![12], eta: 1e-4, seed: 1 },
+//!     values: false,
+//!     training: TrainingRequest::original(1, 5, vec![12], 1e-4, 1),
 //!     give_up_after: Some(Duration::from_secs(60)),
 //! };
 //! let report = client::train(&order, &|| false, &mut |_step| ())?;
@@ -63,6 +65,7 @@ pub mod jobs;
 pub mod model;
 pub mod node;
 pub mod policy;
+pub mod report;
 pub mod rpc;
 pub mod store;
 pub mod types;

@@ -105,15 +105,15 @@ const WRONG: &[(&str, &[&str])] = &[
     ("client localhost 1 letters 1000001 1 1 1", &["ROUNDS", "1..=1000000"]),
     ("client localhost 1 letters 1 0 1 1", &["EPOCHS", "1..="]),
     ("client localhost 1 letters 1 1000001 1 1", &["EPOCHS", "1..=1000000"]),
-    ("client localhost 1 letters 1 1 0 1", &["<H>", "1..="]),
-    ("client localhost 1 letters 1 1 65537 1", &["<H>", "1..=65536"]),
+    ("client localhost 1 letters 1 1 0 1", &["[H]", "from 1 to 65536"]),
+    ("client localhost 1 letters 1 1 65537 1", &["[H]", "from 1 to 65536"]),
     ("client localhost 1 letters 1 1 1 0", &["ETA", "above 0"]),
     ("client localhost 1 letters 1 1 1 -0.0001", &["'-0.0001'", "ETA", "above 0"]),
     ("client localhost 1 letters 1 1 1 NaN", &["ETA", "above 0"]),
     ("client localhost 1 letters 1 1 1 inf", &["ETA", "at most 1e6"]),
     ("client localhost 1 letters 1 1 1 1e300", &["ETA", "at most 1e6"]),
     ("client localhost 1 letters 1 1 1 fast", &["ETA", "a number", "0.0001"]),
-    ("client localhost 1 letters 1 1 1", &["<ETA>", "Usage: "]),
+    ("client localhost 1 letters 1 1 1", &["<ETA>", "--recipe", "Usage: "]),
     ("client localhost 1 letters 1 1 1 1 1", &["unexpected argument '1'"]),
     ("client localhost 1 letters 1 1 1 1 --give-up-after 5", &["--give-up-after", "3s"]),
     ("client localhost 1 letters 1 1 1 1 --seed x", &["--seed", "'x'"]),
@@ -168,7 +168,7 @@ fn help_names_every_command_and_every_policy() {
     let commands: Vec<&str> = help.out.lines().skip_while(|line| *line != "Commands:").skip(1).collect();
     let commands = commands.into_iter().take_while(|line| line.starts_with("  "));
     let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
-    for command in ["compute-node", "coordinator", "client", "demo", "predict", "help"] {
+    for command in ["compute-node", "coordinator", "client", "demo", "predict", "evaluate", "report", "help"] {
         assert!(commands.contains(&command), "{command}: {help}");
     }
     for command in commands.into_iter().filter(|name| *name != "help") {
@@ -380,7 +380,7 @@ fn runs_that_fail_leave_standard_output_to_the_programs() {
 fn bad_files_for_the_model_are_told_before_training() {
     let cluster = Cluster::start(&[]);
     let missing = cluster.coordinator.path("missing/m.safetensors").to_string_lossy().into_owned();
-    for (path, words) in [("m.onnx", "must end in .safetensors"), (&missing, "no such directory")] {
+    for (path, words) in [("m.pt", "must end in .safetensors, .onnx or .npz"), (&missing, "no such directory")] {
         let told = cluster.client("letters", "1000 1000 24 0.0001", &["--model-out", path]);
         told.fails(2, &["--model-out", path, words]);
         assert_eq!(told.out, "", "{told}");
@@ -435,7 +435,7 @@ fn predictions() {
         ("text", b"this is no model at all\n".repeat(9)),
     ];
     for (name, bytes) in garbage {
-        let file = write(&path(name), bytes);
+        let file = write(&path(&format!("{name}.safetensors")), bytes);
         run(&format!("predict {file} {good}")).fails(2, &[name, "--model-out", "not a model"]);
     }
     let told = run(&format!("predict {model} {good}"));

@@ -18,14 +18,15 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("store", 6, &["types", "data", "wire"]),
     ("node", 7, &["types", "data", "model", "policy", "jobs", "wire", "rpc", "store", "ingest"]),
     ("coordinator", 7, &["types", "data", "model", "policy", "jobs", "engine", "wire", "rpc", "store", "ingest"]),
-    ("client", 7, &["types", "data", "jobs", "wire", "rpc", "ingest"]),
-    ("cli", 8, &["model", "policy", "jobs", "wire", "rpc", "ingest", "node", "coordinator", "client"]),
-    ("lib", 9, &["cli"]),
-    ("main", 9, &[]),
+    ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
+    ("report", 8, &["jobs", "client"]),
+    ("cli", 9, &["model", "policy", "jobs", "wire", "rpc", "ingest", "node", "coordinator", "client", "report"]),
+    ("lib", 10, &["cli"]),
+    ("main", 10, &[]),
 ];
 
 /// The modules that know nothing of the world around them.
-const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine"];
+const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "report"];
 
 /// What those must not touch: sockets, files, threads, clocks, global random numbers, printing, hash order.
 const BANNED: &[&str] = &[

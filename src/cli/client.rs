@@ -1,12 +1,14 @@
 //! Owns `roundtable client`.
 
 use super::progress::Progress;
-use super::{Failure, Run, output, table, timing};
+use super::training::{Training, USAGE};
+use super::{Failure, Run, output, recipes, table, timing};
 use crate::client::{self, ClientError, Order, Report};
-use crate::jobs::training::TrainingRequest;
+use crate::model::{Model, files};
 use crate::rpc::Address;
 use anyhow::Context;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::cell::Cell;
 use std::fs::Permissions;
 use std::io::Write;
@@ -16,49 +18,51 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// What training takes at most.
-const LARGEST_ETA: f64 = 1e6;
-
 /// Have a coordinator train a network, and read the result
 #[derive(Args, Debug)]
-#[command(after_help = "Example: roundtable client localhost 9095 letters 15 50 24 0.0001")]
+#[command(override_usage = USAGE, after_help = after_help())]
 pub(super) struct Client {
     /// The coordinator's host
     host: String,
     /// The coordinator's port
     #[arg(value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     port: u16,
-    /// The data: a directory with train*.txt or .csv files and one validate* file; the last column is the label.
+    /// The data: a directory with train*.txt or .csv files and one validate* file, the last column being the label; or
+    /// with MNIST's four IDX files.
     /// If it is not on this machine, the coordinator looks for it under its --data-dir
     dir: String,
-    /// How often the nodes' results are averaged
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
-    rounds: u32,
-    /// Gradient steps on each shard in a round, at most
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000), allow_negative_numbers = true)]
-    epochs: u32,
-    /// Units of the hidden layer
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536), allow_negative_numbers = true)]
-    h: u32,
-    /// The learning rate, for gradients summed over a shard's rows
-    #[arg(value_parser = eta, allow_negative_numbers = true)]
-    eta: f64,
+    #[command(flatten)]
+    training: Training,
     #[command(flatten)]
     options: ClientOptions,
+}
+
+fn after_help() -> String {
+    format!(
+        "{}\nExamples:\n  roundtable client localhost 9095 letters 15 50 24 0.0001\n  roundtable client localhost 9095 \
+         letters --recipe letters-fast --target-error 0.05 --model-out letters.onnx",
+        recipes::described()
+    )
 }
 
 /// Options of the client, which `demo` has too.
 #[derive(Args, Debug)]
 pub(super) struct ClientOptions {
-    /// The seed of the first weights
+    /// Take numbers and flags from a recipe (see below); any that are given too override it
+    #[arg(long, value_name = "NAME", value_parser = recipe())]
+    recipe: Option<&'static recipes::Recipe>,
+    /// The seed of all random numbers: first weights, order of rows, dropout
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
     /// Append what the run took to this file
     #[arg(long, default_value = "timing.txt", value_name = "FILE")]
     timing: PathBuf,
-    /// Write the model to this file (.safetensors); see `roundtable predict`
+    /// Write the model to this file; its end says how: .safetensors, .onnx or .npz
     #[arg(long, value_name = "FILE")]
     model_out: Option<PathBuf>,
+    /// Write the run to this file as JSON; see `roundtable report`
+    #[arg(long, value_name = "FILE")]
+    run_out: Option<PathBuf>,
     /// Let the job fail after this long without progress, for example with no node left; without it the job waits
     #[arg(long, value_name = "TIME", value_parser = super::duration)]
     give_up_after: Option<Duration>,
@@ -73,12 +77,17 @@ impl ClientOptions {
         if let Some(path) = &self.model_out {
             check_model_path(path)?;
         }
+        if let Some(path) = &self.run_out {
+            check_writable("--run-out", path)?;
+        }
         timing::check(&self.timing)
     }
 
     /// The same options as text.
     pub(super) fn to_args(&self) -> Vec<String> {
         let mut args = vec![format!("--seed={}", self.seed), format!("--timing={}", self.timing.display())];
+        args.extend(self.recipe.map(|recipe| format!("--recipe={}", recipe.name)));
+        args.extend(self.run_out.iter().map(|path| format!("--run-out={}", path.display())));
         args.extend(self.model_out.iter().map(|path| format!("--model-out={}", path.display())));
         args.extend(
             self.give_up_after.map(|after| format!("--give-up-after={}", humantime::format_duration(after))),
@@ -93,10 +102,10 @@ impl ClientOptions {
     }
 }
 
-fn eta(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "it must be a number, such as 0.0001".to_owned())?;
-    let allowed = value > 0.0 && value <= LARGEST_ETA;
-    if allowed { Ok(value) } else { Err("it must be above 0, and at most 1e6".to_owned()) }
+fn recipe() -> impl TypedValueParser<Value = &'static recipes::Recipe> {
+    let names = PossibleValuesParser::new(recipes::RECIPES.iter().map(|recipe| recipe.name));
+    // Only names of the table get as far as the second step.
+    names.try_map(|name| recipes::find(&name).ok_or("there is no such recipe"))
 }
 
 impl Run for Client {
@@ -104,16 +113,12 @@ impl Run for Client {
         super::server::start_logging("warn");
         let options = &self.options;
         options.check().map_err(Failure::Input)?;
+        let training = self.training.clone().resolve(options.recipe).map_err(Failure::Usage)?;
         let order = Order {
             coordinator: Address::new(&self.host, self.port),
             dataset: self.dir.clone(),
-            training: TrainingRequest {
-                rounds: self.rounds,
-                epochs: self.epochs,
-                hidden: vec![self.h as usize],
-                eta: self.eta,
-                seed: options.seed,
-            },
+            values: training.values,
+            training: training.request(options.seed),
             give_up_after: options.give_up_after,
         };
         let start = SystemTime::now();
@@ -138,37 +143,51 @@ impl Run for Client {
         if let Some(path) = &options.model_out {
             write_model(path, &report.model).map_err(Failure::Run)?;
         }
+        if let Some(path) = &options.run_out {
+            let document = serde_json::to_vec_pretty(&report).map_err(Failure::run)?;
+            write_whole(path, &document).map_err(Failure::Run)?;
+        }
         timing::append(&options.timing, start, &report).map_err(Failure::Run)?;
         printed
     }
 }
 
-/// Writes a model whole or not at all: one that was there before stays until then.
+/// Writes a model in the form that the file's name ends in.
 fn write_model(path: &Path, model: &[u8]) -> anyhow::Result<()> {
+    let model = Model::from_safetensors(model).context("the coordinator's model cannot be read")?;
+    write_whole(path, &files::write(&model, extension(path))?)
+}
+
+/// Writes a file whole or not at all: one that was there before stays until then.
+fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file =
             tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(directory)?;
-        file.write_all(model)?;
+        file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };
-    write().with_context(|| format!("cannot write the model to {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The end of the file name decides the form, so it must be one that can be written.
 fn check_model_path(path: &Path) -> anyhow::Result<()> {
-    let extension = path.extension().and_then(|end| end.to_str()).unwrap_or_default();
-    anyhow::ensure!(
-        extension.eq_ignore_ascii_case("safetensors"),
-        "--model-out {}: the file's name must end in .safetensors",
-        path.display()
-    );
-    anyhow::ensure!(!path.is_dir(), "--model-out {}: it is a directory", path.display());
+    files::find(extension(path)).with_context(|| format!("--model-out {}", path.display()))?;
+    check_writable("--model-out", path)
+}
+
+fn extension(path: &Path) -> &str {
+    path.extension().and_then(|end| end.to_str()).unwrap_or_default()
+}
+
+fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    anyhow::ensure!(!path.is_dir(), "{flag} {shown}: it is a directory");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    anyhow::ensure!(parent.is_none_or(Path::is_dir), "--model-out {}: there is no such directory", path.display());
-    output::can_write(path).with_context(|| format!("--model-out {}: it cannot be written", path.display()))
+    anyhow::ensure!(parent.is_none_or(Path::is_dir), "{flag} {shown}: there is no such directory");
+    output::can_write(path).with_context(|| format!("{flag} {shown}: it cannot be written"))
 }
 
 /// Whether Ctrl-C was pressed; the second time ends the program at once.
@@ -211,6 +230,9 @@ fn print(report: &Report, json: bool) -> Result<(), Failure> {
         report.wall_s,
         report.weights_sha256
     ));
+    if report.rounds.last().is_some_and(|last| last.round != report.best_round) {
+        lines.push(format!("The model is that of round {}, the best.", report.best_round));
+    }
     lines.push(format!("Final validation error: {:.4}", report.validation_error));
     output::lines(lines.iter().map(String::as_str))
 }

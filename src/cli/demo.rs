@@ -4,6 +4,7 @@ use super::client::{Client, ClientOptions};
 use super::{Failure, Run, output};
 use anyhow::{Context, anyhow};
 use clap::Args;
+use clap::builder::ArgPredicate;
 use crossbeam_channel::Receiver;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,7 +32,7 @@ pub(super) struct Demo {
     #[arg(long, default_value = "load-balancing")]
     policy: String,
     /// Rounds, epochs, hidden units and learning rate, as `client` takes them
-    #[arg(long, num_args = 4, allow_negative_numbers = true, value_names = ["ROUNDS", "EPOCHS", "H", "ETA"], default_values = ["15", "50", "24", "0.0001"])]
+    #[arg(long, num_args = 4, allow_negative_numbers = true, value_names = ["ROUNDS", "EPOCHS", "H", "ETA"], default_values = ["15", "50", "24", "0.0001"], default_value_if("recipe", ArgPredicate::IsPresent, None))]
     training: Vec<String>,
     #[command(flatten)]
     options: ClientOptions,

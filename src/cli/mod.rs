@@ -4,13 +4,18 @@ mod client;
 mod compute_node;
 mod coordinator;
 mod demo;
+mod evaluate;
+mod model_file;
 mod nodes_file;
 mod output;
 mod predict;
 mod progress;
+mod recipes;
+mod report;
 mod server;
 mod table;
 mod timing;
+mod training;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use std::ffi::OsString;
@@ -30,6 +35,8 @@ const COMMANDS: &[Command] = &[
     command::<client::Client>("client"),
     command::<demo::Demo>("demo"),
     command::<predict::Predict>("predict"),
+    command::<evaluate::Evaluate>("evaluate"),
+    command::<report::ReportPage>("report"),
 ];
 
 /// A command's arguments, which know what to do.

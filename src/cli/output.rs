@@ -10,7 +10,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
 }
 
 /// Prints lines.
-pub(super) fn lines<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+pub(super) fn lines<T: std::fmt::Display>(texts: impl IntoIterator<Item = T>) -> Result<(), Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let all = texts.into_iter().try_for_each(|text| writeln!(out, "{text}")).and_then(|()| out.flush());
     match all {

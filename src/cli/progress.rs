@@ -68,7 +68,7 @@ fn loaded(corpus: &crate::ingest::Corpus) -> String {
         corpus.name,
         corpus.shards.len(),
         corpus.validation.data.columns(),
-        corpus.classes.len(),
+        corpus.labels().len(),
         corpus.validation.data.rows(),
     )
 }

@@ -38,16 +38,18 @@ fn times() -> (f64, f64) {
 
 fn text(start: SystemTime, report: &Report, (user, system): (f64, f64)) -> String {
     let config = &report.config;
-    let hidden: Vec<String> = config.hidden.iter().map(usize::to_string).collect();
+    let training = &config.training;
+    let hidden: Vec<String> = training.hidden.iter().map(usize::to_string).collect();
     let mut text = format!(
-        "run    {}  dataset {}  rounds {}  epochs {}  h {}  eta {}  seed {}  coordinator {}\n",
+        "run    {}  dataset {}  rounds {}  epochs {}  h {}  eta {}  seed {}  rule {}  coordinator {}\n",
         humantime::format_rfc3339_seconds(start),
         config.dataset.replace(char::is_whitespace, "_"),
-        config.rounds,
-        config.epochs,
+        training.rounds,
+        training.epochs,
         hidden.join(","),
-        config.eta,
-        config.seed,
+        training.eta,
+        training.seed,
+        training.method.as_ref().map_or("original", |method| method.optimizer.name.as_str()),
         config.coordinator,
     );
     for round in &report.rounds {
