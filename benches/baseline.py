@@ -42,9 +42,9 @@ def cluster(policy, loads, *more):
         yield [process for process, _, _ in nodes], coordinator
 
 
-def client(address, *job, wait=True):
+def client(address, *job, wait=True, data="letters"):
     host, port = address.rsplit(":", 1)
-    command = [BINARY, "client", host, port, "letters", *job, "--json", "--timing", os.devnull]
+    command = [BINARY, "client", host, port, data, *job, "--json", "--timing", os.devnull]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     return json.loads(process.communicate()[0]) if wait else process
 

@@ -55,22 +55,22 @@ class Client(flwr.client.NumPyClient):
         return mean, sum(len(y) for _, y in self.shards), {}
 
 
-def serve(port, began):
-    features, labels = work.validation()
-    X, y = torch.tensor(features, dtype=torch.float32), torch.tensor(labels)
-    model = network(work.HIDDEN, torch.float32)
+def serve(port, model, validation, rounds):
+    """Runs the server; answers when each round ended, and the error then. Round 0 is the start: the clients are
+    connected, nothing is trained."""
+    X, y = validation
     ends = {}
 
     def evaluate(round, parameters, config):
         load(model, parameters)
         with torch.no_grad():
             error = (model(X).argmax(1) != y).double().mean().item()
-        ends[round] = time.time()  # round 0 is the start: the clients are connected, nothing is trained
+        ends[round] = time.time(), error
         return error, {}
 
-    history = flwr.server.start_server(
+    flwr.server.start_server(
         server_address=f"127.0.0.1:{port}",
-        config=flwr.server.ServerConfig(num_rounds=work.ROUNDS),
+        config=flwr.server.ServerConfig(num_rounds=rounds),
         strategy=flwr.server.strategy.FedAvg(
             min_fit_clients=CLIENTS,
             min_available_clients=CLIENTS,
@@ -79,25 +79,32 @@ def serve(port, began):
             accept_failures=False,
         ),
     )
-    rounds_done = sorted(ends)
-    if rounds_done != list(range(work.ROUNDS + 1)):
-        sys.exit(f"rounds {rounds_done} were evaluated, not 0 to {work.ROUNDS}")
+    if sorted(ends) != list(range(rounds + 1)):
+        sys.exit(f"rounds {sorted(ends)} were evaluated, not 0 to {rounds}")
+    return [ends[round] for round in range(rounds + 1)]
+
+
+def server(port, began):
+    features, labels = work.validation()
+    validation = torch.tensor(features, dtype=torch.float32), torch.tensor(labels)
+    ends = serve(port, network(work.HIDDEN, torch.float32), validation, work.ROUNDS)
     work.tell(
         f"flwr {flwr.__version__}, torch {torch.__version__}",
         "job letters 3 75 24 0.0001",
-        wall_s=ends[work.ROUNDS] - ends[0],
-        with_start_up_s=ends[work.ROUNDS] - began,
-        error=history.losses_centralized[-1][1],
+        wall_s=ends[-1][0] - ends[0][0],
+        with_start_up_s=ends[-1][0] - began,
+        error=ends[-1][1],
     )
 
 
-def main():
+def together(script, make_client, run_server):
+    """A server and its clients, each `script` in a process of its own that calls the one or the other."""
     torch.set_num_threads(1)
     match sys.argv[1:]:
         case ["server", port, began]:
-            serve(int(port), float(began))
+            run_server(int(port), float(began))
         case ["client", port, number]:
-            client = Client(int(number)).to_client()
+            client = make_client(int(number)).to_client()
             flwr.client.start_client(server_address=f"127.0.0.1:{port}", client=client, insecure=True, max_wait_time=60)
         case _:
             with socket.socket() as free:
@@ -106,7 +113,7 @@ def main():
             began = repr(time.time())
             roles = [["server", port, began], *(["client", port, str(number)] for number in range(CLIENTS))]
             # The words of Flower's log go to stderr; the figures to stdout.
-            children = [subprocess.Popen([sys.executable, __file__, *role]) for role in roles]
+            children = [subprocess.Popen([sys.executable, script, *role]) for role in roles]
             try:
                 sys.exit(children[0].wait(timeout=120))
             finally:
@@ -115,4 +122,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    together(__file__, Client, server)

@@ -1,5 +1,8 @@
 """The same step in PyTorch on one thread: as users write it (autograd and SGD), and with its gradients written out by
-hand; each eager, and through torch.compile where that works."""
+hand; each eager, and through torch.compile where that works.
+
+With the word `sizes` it times the usual one and the fastest at each of the plot's sizes instead.
+"""
 
 import sys
 
@@ -42,15 +45,14 @@ def by_hand(V, W, X, R, eta):
     return V + eta * torch.cat([D.sum(0, keepdim=True), hidden.T @ D]), W + eta * (X.T @ dZ), loss
 
 
-def time_by_hand(how, dtype, hidden):
-    torch.set_num_threads(1)
+def time_by_hand(how, dtype, hidden, seconds):
     torch.manual_seed(1)
     features, labels = work.shard(1)
     X = torch.tensor(features, dtype=getattr(torch, dtype))
     X = torch.cat([torch.ones(len(X), 1, dtype=X.dtype), X], 1)
     R = torch.nn.functional.one_hot(torch.tensor(labels), work.CLASSES).to(X.dtype)
     first = [(torch.rand(n + 1, m, dtype=X.dtype) - 0.5) * 0.2 for n, m in ((hidden, work.CLASSES), (work.FEATURES, hidden))]
-    run = torch.compile(by_hand) if how.endswith("compile") else by_hand
+    run = torch.compile(by_hand, dynamic=False) if how.endswith("compile") else by_hand
     weights = list(first)
 
     def reset():
@@ -59,14 +61,13 @@ def time_by_hand(how, dtype, hidden):
     def step():
         weights[0], weights[1], _ = run(weights[0], weights[1], X, R, work.ETA)
 
-    best, median = work.samples_per_second(reset, step, len(X))
+    best, median = work.samples_per_second(reset, step, len(X), seconds)
     V, W = weights
     error = ((torch.relu(X @ W) @ V[1:] + V[0]).argmax(1) != torch.tensor(labels)).double().mean().item()
     work.tell(f"torch {torch.__version__} {how}", f"step 16-{hidden}-26 {dtype}", samples_per_s=best, median=median, error=error)
 
 
-def time_step(how, dtype, hidden):
-    torch.set_num_threads(1)
+def time_step(how, dtype, hidden, seconds):
     features, labels = work.shard(1)
     X, y = torch.tensor(features, dtype=getattr(torch, dtype)), torch.tensor(labels)
     model = network(hidden, X.dtype)
@@ -77,17 +78,28 @@ def time_step(how, dtype, hidden):
         timed = lambda: step(compiled)
     else:
         timed = step
-    best, median = work.samples_per_second(lambda: model.load_state_dict(first), timed, len(X))
+    best, median = work.samples_per_second(lambda: model.load_state_dict(first), timed, len(X), seconds)
     error = (model(X).argmax(1) != y).double().mean().item()
     name = f"step 16-{hidden}-26 {dtype}"
     work.tell(f"torch {torch.__version__} {how}", name, samples_per_s=best, median=median, error=error)
 
 
+def main():
+    hows = ("eager", "compile", "by hand, eager", "by hand, compile")
+    match sys.argv[1:]:
+        case []:
+            cases = [(how, dtype, "4", h) for dtype in ("float32", "float64") for h in work.STEP_SIZES for how in hows]
+            work.each_in_its_own_process(__file__, cases)
+        case ["sizes"]:
+            cases = [(how, "float32", "1", *work.PLOT_SIZES) for how in (hows[0], hows[-1])]
+            work.each_in_its_own_process(__file__, cases, ["kept"])
+        case [how, dtype, seconds, *sizes]:
+            torch.set_num_threads(1)
+            timer = time_by_hand if how.startswith("by hand") else time_step
+            for hidden in sizes:
+                torch.compiler.reset()  # as in a process of its own, without the seconds to load torch
+                timer(how, dtype, int(hidden), float(seconds))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
-        timer = time_by_hand if sys.argv[1].startswith("by hand") else time_step
-        timer(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    else:
-        hows, types = ("eager", "compile", "by hand, eager", "by hand, compile"), ("float32", "float64")
-        cases = [(how, dtype, h) for dtype in types for h in work.STEP_SIZES for how in hows]
-        work.each_in_its_own_process(__file__, cases)
+    main()
