@@ -17,6 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thrift::OrderedFloat;
 
+/// How many blobs that came along with tasks are kept; if one is wanted again the coordinator is told that it is missing.
+const ATTACHED: usize = 16;
+
 /// How often a delayed task looks whether its sender is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -134,6 +137,15 @@ impl Calls {
         let blob = self.shared.store.put(bytes).map_err(|e| e.to_string())?;
         if Digest::parse(digest) != Some(blob.digest()) {
             return Err(format!("an attached blob is {}, not '{digest}' as announced", blob.digest()));
+        }
+        let mut attached = self.shared.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached.retain(|known| *known != blob.digest());
+        attached.push_back(blob.digest());
+        if attached.len() > ATTACHED
+            && let Some(oldest) = attached.pop_front()
+            && !self.shared.store.forget(&oldest)
+        {
+            attached.push_back(oldest);
         }
         Ok(())
     }

@@ -7,11 +7,13 @@ mod slots;
 
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::Store;
+use crate::types::Digest;
 use load::Load;
 use slots::Slots;
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How a node is to be.
@@ -61,6 +63,7 @@ impl Node {
             slots: Slots::new(config.slots.max(1)),
             store: Arc::new(Store::new(config.store_limit)),
             instance: format!("{:016x}", rand::random::<u64>()),
+            attached: Mutex::default(),
             config,
         });
         let server =
@@ -81,4 +84,6 @@ struct Shared {
     slots: Slots,
     store: Arc<Store>,
     instance: String,
+    /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
+    attached: Mutex<VecDeque<Digest>>,
 }

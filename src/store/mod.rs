@@ -72,6 +72,18 @@ impl Store {
         self.lock().touch(digest)
     }
 
+    /// Lets a blob go, unless somebody holds it; true if it is not here any more.
+    pub fn forget(&self, digest: &Digest) -> bool {
+        let mut inner = self.lock();
+        match inner.blobs.get(digest) {
+            Some(entry) if Arc::strong_count(&entry.blob) > 1 => false,
+            _ => {
+                inner.remove(digest);
+                true
+            }
+        }
+    }
+
     /// Those that are not here, in the order given.
     pub fn missing(&self, digests: impl IntoIterator<Item = Digest>) -> Vec<Digest> {
         let mut inner = self.lock();
@@ -116,11 +128,15 @@ impl Inner {
             let Some(oldest) = free.min_by_key(|(_, entry)| entry.last_use).map(|(&digest, _)| digest) else {
                 return Err(StoreError::Full { bytes, limit });
             };
-            if let Some(entry) = self.blobs.remove(&oldest) {
-                self.bytes -= entry.blob.bytes().len();
-            }
+            self.remove(&oldest);
         }
         Ok(())
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        if let Some(entry) = self.blobs.remove(digest) {
+            self.bytes -= entry.blob.bytes().len();
+        }
     }
 }
 
@@ -248,6 +264,18 @@ mod tests {
         assert_eq!(store.missing([held.digest(), old, young]), [young]);
         assert_eq!(store.bytes(), 100);
         assert_eq!(store.put(vec![5; 70]).unwrap_err(), StoreError::Full { bytes: 70, limit: 100 });
+    }
+
+    #[test]
+    fn what_somebody_holds_is_not_forgotten() {
+        let store = Store::new(100);
+        let held = store.put(vec![1; 40]).unwrap();
+        let digest = held.digest();
+        assert!(!store.forget(&digest));
+        drop(held);
+        assert!(store.forget(&digest) && store.get(&digest).is_none());
+        assert_eq!(store.bytes(), 0);
+        assert!(store.forget(&digest), "what is not here is forgotten");
     }
 
     #[test]
