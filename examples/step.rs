@@ -2,13 +2,13 @@
 //!
 //! `cargo run --release --example step` prints a line of JSON for each size, number type and CPU path, with the best
 //! and the median samples per second over runs from the first weights. `table.py` reads them. With the argument
-//! `widths` it times many widths of the hidden layer instead, and the most this processor can do.
+//! `widths` it times many widths of the hidden layer instead.
 
 use roundtable::data::{Classes, Dataset, Part, Scaling};
 use roundtable::ingest;
 use roundtable::model::{
     Form, GradientDescent, Init, Learning, Method, Mlp, OptimizerSettings, Path, Place, Real, Schedule, Shape,
-    error_rate, learn_on, peak_flops, train_on,
+    error_rate, learn_on, train_on,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,11 +28,6 @@ fn main() -> Result<(), Failure> {
     let paths: Vec<_> = Path::available().into_iter().filter(|path| path.name() != "portable").collect();
     if std::env::args().nth(1).as_deref() == Some("widths") {
         let path = Path::detect();
-        let flops = (0..5).map(|_| measure_peak(path)).fold(0.0, f64::max);
-        println!(
-            "{}",
-            serde_json::json!({ "system": path.name(), "work": "peak float32", "heap": "default", "flops_per_s": flops })
-        );
         for hidden in WIDTHS {
             let model = Mlp::init(&Shape::new([16, hidden, 26])?, 1);
             full_batch(path, &model, &letters, "float32")?;
@@ -63,13 +58,6 @@ fn images() -> Result<Dataset, Failure> {
         x => (x % 256) as f32,
     });
     Ok(Dataset::new(features, (0..2048).map(|i| i % 10).collect(), 10)?)
-}
-
-/// Floating-point operations a second, of a run of fused multiply-adds on registers.
-fn measure_peak(path: Path) -> f64 {
-    let start = Instant::now();
-    let operations = peak_flops(path, 1 << 24);
-    operations as f64 / start.elapsed().as_secs_f64()
 }
 
 /// Times runs of a number of samples from the same weights; `run` says the error at its end.

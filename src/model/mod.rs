@@ -29,7 +29,7 @@ pub use activation::Activation;
 pub use error::ModelError;
 pub use fold::{FOLDS, Fold, FoldRow, FoldSettings, Order};
 pub use form::{Form, Model, Output};
-pub use kernels::{Path, peak_flops};
+pub use kernels::Path;
 pub use learn::{learn, learn_on};
 pub use learning::{Learned, Learning, Method, OptimizerSettings, Place, Schedule};
 pub use measure::{Answers, Confused, Measured, measure};

@@ -10,7 +10,6 @@ mod entropy;
 mod gather;
 mod lanes;
 mod network;
-mod peak;
 mod softmax;
 mod sweep;
 mod tile;
@@ -255,9 +254,3 @@ macro_rules! kernels {
 
 kernels!(f32, single);
 kernels!(f64, double);
-
-/// Does nothing but fused multiply-adds of `f32` on registers, `rounds` on each of some, and says how many
-/// floating-point operations that was: whoever measures the time knows the most this processor can do.
-pub fn peak_flops(path: Path, rounds: usize) -> usize {
-    on_path!(path, peak::chains, (rounds: usize) -> usize)
-}
