@@ -1,5 +1,6 @@
 /** What a compute node answers. The first call is the original system's, field for field; the others are ours. */
 include "blobs.thrift"
+include "members.thrift"
 
 namespace rs wire.generated
 namespace py roundtable.compute_node
@@ -37,6 +38,8 @@ enum TaskOutcome {
   MISSING = 2
   /** The task cannot be done, here or elsewhere: `reason` says why. */
   FAILED = 3
+  /** Another coordinator leads this cluster in a later epoch: the asking one is to step down. `reason` names it. */
+  DEPOSED = 4
 }
 
 struct Task {
@@ -53,6 +56,11 @@ struct Task {
   5: required i32 scheduling_policy
   /** Small inputs may come along, to save a round trip; they are kept like any blob. */
   6: required list<blobs.Blob> attached
+  /** Which cluster asks (a random name that its store keeps), and the epoch that the asking coordinator leads in. */
+  7: optional string cluster
+  8: optional i64 epoch
+  /** host:port of the asking coordinator: whom to name to one of an older epoch. */
+  9: optional string coordinator
 }
 
 struct TaskAnswer {
@@ -71,7 +79,13 @@ struct TaskAnswer {
   8: required string reason
 }
 
-service compute_node extends blobs.blob_store {
+/** A blob that a node keeps for others. */
+struct HeldBlob {
+  1: required string digest
+  2: required i64 size
+}
+
+service compute_node extends members.member {
   /**
    * The original system's call. `training_file` is looked up under the node's data directory.
    * `load_probability` is ignored, as the original node did: the node's own counts.
@@ -84,4 +98,16 @@ service compute_node extends blobs.blob_store {
 
   /** Does one task and answers when it is done. Closing the connection abandons it. */
   TaskAnswer run_task(1: Task task)
+
+  /**
+   * Fetches a blob from the first of `sources` (host:port) that has it, and keeps it on disk until it is released.
+   * Answers when it is whole; at once if the node has it already.
+   */
+  void hold_blob(1: string digest, 2: i64 size, 3: list<string> sources) throws (1: blobs.Rejected rejected)
+
+  /** Lets a blob go that was kept by `hold_blob`. One that is not held is no error. */
+  void release_blob(1: string digest) throws (1: blobs.Rejected rejected)
+
+  /** What the node holds, by ascending digest, from the first after `after` on; at most `limit` and 10,000. */
+  list<HeldBlob> held_blobs(1: string after, 2: i32 limit) throws (1: blobs.Rejected rejected)
 }

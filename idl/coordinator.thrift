@@ -1,8 +1,29 @@
 /** What the coordinator answers. The first call is the original system's; the others are ours. */
 include "blobs.thrift"
+include "members.thrift"
 
 namespace rs wire.generated
 namespace py roundtable.coordinator
+
+/** The asked coordinator stands by; `leader` (host:port) leads, or nobody is known to if it is empty. */
+exception NotLeader {
+  1: required string leader
+}
+
+struct Leadership {
+  /** The version of these calls; 1 now. */
+  1: required i32 protocol
+  /** The asked coordinator leads. */
+  2: required bool leads
+  /** Who leads, host:port; empty if that is not known. */
+  3: required string leader
+  /** In which epoch. */
+  4: required i64 epoch
+  /** The store's name: coordinators that tell the same name share one store. */
+  5: required string cluster
+  /** The asked process; changes when it restarts. */
+  6: required string instance
+}
 
 struct Shard {
   /** The file it was read from, for messages, and for nodes of the original system, which read it themselves. */
@@ -26,6 +47,8 @@ struct JobRequest {
   7: required double give_up_after_s
   /** The last column of `dataset` is a value to be learnt, not a label. Counts if `shards` is empty. */
   8: optional bool values
+  /** A random name: the same request sent twice, because its answer was lost, starts one job. */
+  9: optional string request_id
 }
 
 enum JobState {
@@ -68,6 +91,8 @@ struct RoundReport {
   6: optional double training_loss
   /** What nodes did since the end of the round before, in the order of its end; the first 50,000 of a job. */
   7: optional list<TaskSpan> spans
+  /** Parts that were left out because the round was closed at its deadline, by their places from 0. */
+  8: optional list<i32> left_out
 }
 
 /** How many validation rows of one class the final model takes for another, or for the same. */
@@ -123,7 +148,45 @@ struct JobStatus {
   17: optional list<Confused> confusion
 }
 
-service coordinator extends blobs.blob_store {
+struct JobSummary {
+  1: required string job
+  2: required string kind
+  3: required string dataset
+  4: required JobState state
+  5: required i32 round
+  6: required i32 rounds
+  /** When it was submitted, in milliseconds since 1970. */
+  7: required i64 submitted_ms
+  /** Seconds of work so far. */
+  8: required double wall_s
+  /** Why nothing moves, or why it failed. */
+  9: required string notice
+  /** The validation error of the newest closed round. */
+  10: optional double validation_error
+}
+
+/** A version of a file. */
+struct FileVersion {
+  1: required string name
+  /** From 1. */
+  2: required i64 version
+  /** SHA-256 of the content; empty if this version is a deletion. */
+  3: required string digest
+  4: required i64 size
+  /** When it was written, in milliseconds since 1970. */
+  5: required i64 created_ms
+  /** The nodes that hold a copy, host:port. */
+  6: required list<string> holders
+}
+
+struct GcReport {
+  1: required i64 versions_removed
+  2: required i64 blobs_removed
+  3: required i64 bytes_removed
+  4: required i64 blobs_kept
+}
+
+service coordinator extends members.member {
   /**
    * The original system's call: trains on `dir` under the coordinator's data directory and answers the final
    * validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
@@ -132,14 +195,48 @@ service coordinator extends blobs.blob_store {
   double train(1: string dir, 2: i32 rounds, 3: i32 epochs, 4: i32 h, 5: i32 k, 6: double eta)
 
   /** Starts a job and answers its id. All shards must have been put before. */
-  string submit(1: JobRequest request) throws (1: blobs.Rejected rejected)
+  string submit(1: JobRequest request) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
 
   /**
    * The state of a job, as soon as its version differs from `version`, or after `wait_ms` (at most 30 s).
    * A job whose client stops asking goes on; see `cancel`.
    */
-  JobStatus watch(1: string job, 2: i64 version, 3: i32 rounds_seen, 4: i32 wait_ms) throws (1: blobs.Rejected rejected)
+  JobStatus watch(1: string job, 2: i64 version, 3: i32 rounds_seen, 4: i32 wait_ms)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
 
   /** Ends a job; its tasks are abandoned. Ending a job that has ended is harmless. */
-  void cancel(1: string job) throws (1: blobs.Rejected rejected)
+  void cancel(1: string job) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** Lets a cancelled or failed job go on from its last durable round. */
+  void resume(1: string job) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** The jobs at work and those that ended lately, the newest first. */
+  list<JobSummary> jobs() throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** Who leads? Any coordinator answers. */
+  Leadership leadership()
+
+  /**
+   * Makes a blob that was put before the next version of a file, and has `replicas` nodes hold copies (fewer if there
+   * are fewer nodes). Answers when the version is durable and, if `wait_ms` suffices, copied; `holders` says where.
+   */
+  FileVersion put_file(1: string name, 2: string digest, 3: i64 size, 4: i32 replicas, 5: i32 wait_ms)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** The versions of a file, the newest first, deletions among them; at most `limit` and 10,000. */
+  list<FileVersion> file_versions(1: string name, 2: i32 limit)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /**
+   * The newest version of each file whose name matches a pattern (* and ? as in shells, * also across /), by name,
+   * from the first after `after` on; deleted ones are left out. At most `limit` and 10,000.
+   */
+  list<FileVersion> list_files(1: string pattern, 2: string after, 3: i32 limit)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** Deletes a file: a new version that says so. Older versions stay until they are collected. */
+  FileVersion delete_file(1: string name) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** Removes all but the newest `keep` versions of each file, and blobs that nothing refers to any more. */
+  GcReport collect_garbage(1: i32 keep) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
 }

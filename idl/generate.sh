@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 out=src/wire/generated
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
-for idl in blobs compute_node coordinator; do
+for idl in blobs members compute_node coordinator; do
   thrift --gen rs -out "$made" "idl/$idl.thrift"
 done
 # The compiler reserves what a list's header claims, up to 2^31 elements; the runtime's own bound is 1,024.

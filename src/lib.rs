@@ -17,6 +17,7 @@
 //! | [`wire`] | the generated Thrift code, and the step to our types |
 //! | [`rpc`] | connections: server, client, limits |
 //! | [`store`] | blobs by their digests |
+//! | [`gossip`] | who is in the cluster |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
 //! | [`report`] | a run's page: HTML and SVG |
@@ -60,6 +61,7 @@ pub mod client;
 pub mod coordinator;
 pub mod data;
 pub mod engine;
+pub mod gossip;
 pub mod ingest;
 pub mod jobs;
 pub mod model;

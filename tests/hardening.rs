@@ -67,6 +67,9 @@ fn absurd_arguments_are_answered_with_reasons() {
         inputs,
         scheduling_policy: -7,
         attached: Vec::new(),
+        cluster: None,
+        epoch: None,
+        coordinator: None,
     };
     let good = r#"{"epochs": 1, "eta": 0.001, "early_stop": 0.2}"#;
     for (task, expected) in [

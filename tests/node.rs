@@ -31,6 +31,9 @@ fn weights_of_rounds_long_ago_are_not_kept() {
             inputs: vec![shard_digest.to_string(), digest.clone()],
             scheduling_policy: 1,
             attached: vec![Blob { digest: digest.clone(), bytes: bytes.clone() }],
+            cluster: None,
+            epoch: None,
+            coordinator: None,
         };
         let answer = client.call(|c| c.run_task(task)).expect("an answer");
         assert_eq!(answer.outcome, TaskOutcome::DONE, "{}", answer.reason);

@@ -30,6 +30,10 @@ impl BlobStoreSyncHandler for Empty {
     fn handle_get_blob(&self, _: String, _: i64, _: i64) -> thrift::Result<Vec<u8>> {
         Ok(Vec::new())
     }
+
+    fn handle_blob_progress(&self, _: String, _: i64) -> thrift::Result<i64> {
+        Ok(0)
+    }
 }
 
 /// A newcomer's calls, one small and one large enough to need the budget.

@@ -82,6 +82,7 @@ pub fn train(
         classes: Vec::new(),
         give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
         values: order.values.then_some(true),
+        request_id: None,
     };
     if let Some(corpus) = &corpus {
         upload(&mut client, corpus, &mut request, interrupted, watcher)?;

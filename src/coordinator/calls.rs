@@ -3,6 +3,7 @@
 use super::Shared;
 use super::board::Posted;
 use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
+use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::training::TrainingRequest;
 use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
@@ -10,8 +11,8 @@ use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::JobId;
 use crate::wire::convert;
 use crate::wire::coordinator::{
-    self as wire, CoordinatorSyncHandler, CoordinatorSyncProcessor, JobRequest, JobState, JobStatus, NodeReport,
-    RoundReport, TaskSpan,
+    self as wire, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport, JobRequest, JobState,
+    JobStatus, JobSummary, Leadership, NodeReport, RoundReport, TaskSpan,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,16 +29,18 @@ const LONGEST_WATCH: Duration = Duration::from_secs(30);
 pub(super) struct Calls {
     shared: Arc<Shared>,
     blobs: BlobCalls,
+    members: MemberCalls,
     peer: Peer,
 }
 
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
     let board = shared.board.clone();
     let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| board.model(digest));
-    CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer })
+    CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members: MemberCalls::default(), peer })
 }
 
 answer_blob_calls!(Calls, blobs);
+answer_member_calls!(Calls, members);
 
 impl CoordinatorSyncHandler for Calls {
     fn handle_train(
@@ -78,6 +81,38 @@ impl CoordinatorSyncHandler for Calls {
         self.shared.board.wait(job, Duration::ZERO, |_| true, |_| ()).map_err(convert::rejected)?;
         self.shared.tell(Event::Cancel { job });
         Ok(())
+    }
+
+    fn handle_resume(&self, _job: String) -> thrift::Result<()> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_leadership(&self) -> thrift::Result<Leadership> {
+        Err(convert::application_error("not yet".to_owned()))
+    }
+
+    fn handle_put_file(&self, _: String, _: String, _: i64, _: i32, _: i32) -> thrift::Result<FileVersion> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_file_versions(&self, _name: String, _limit: i32) -> thrift::Result<Vec<FileVersion>> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_list_files(&self, _: String, _: String, _: i32) -> thrift::Result<Vec<FileVersion>> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_delete_file(&self, _name: String) -> thrift::Result<FileVersion> {
+        Err(convert::rejected("not yet"))
+    }
+
+    fn handle_collect_garbage(&self, _keep: i32) -> thrift::Result<GcReport> {
+        Err(convert::rejected("not yet"))
     }
 }
 
@@ -184,6 +219,7 @@ fn round_report(closed: &ClosedRound) -> RoundReport {
         validation_loss: Some(OrderedFloat(result.validation_loss)),
         training_loss: result.training_loss.map(OrderedFloat),
         spans: Some(closed.spans.iter().map(task_span).collect()),
+        left_out: None,
     }
 }
 

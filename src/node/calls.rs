@@ -3,16 +3,17 @@
 use super::load::Fate;
 use super::{Shared, original};
 use crate::data::shared::Blob;
+use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::{self, TaskError, TaskOutput};
 use crate::policy;
 use crate::rpc::Peer;
 use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::Digest;
 use crate::wire::compute_node::{
-    ComputeNodeSyncHandler, ComputeNodeSyncProcessor, NodeHello, Task, TaskAnswer, TaskOutcome, TrainResult,
-    Weights,
+    ComputeNodeSyncHandler, ComputeNodeSyncProcessor, HeldBlob, NodeHello, Task, TaskAnswer, TaskOutcome,
+    TrainResult, Weights,
 };
-use crate::wire::{CHUNK, PROTOCOL};
+use crate::wire::{CHUNK, PROTOCOL, convert};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use thrift::OrderedFloat;
@@ -27,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) struct Calls {
     shared: Arc<Shared>,
     blobs: BlobCalls,
+    members: MemberCalls,
     peer: Peer,
     /// An output that is too large for an answer, until the next task: the caller fetches it meanwhile.
     output: Arc<Mutex<Option<Arc<Blob>>>>,
@@ -39,10 +41,17 @@ pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProc
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clone().filter(|blob| blob.digest() == *digest)
     });
-    ComputeNodeSyncProcessor::new(Calls { shared: shared.clone(), blobs, peer, output })
+    ComputeNodeSyncProcessor::new(Calls {
+        shared: shared.clone(),
+        blobs,
+        members: MemberCalls::default(),
+        peer,
+        output,
+    })
 }
 
 answer_blob_calls!(Calls, blobs);
+answer_member_calls!(Calls, members);
 
 impl ComputeNodeSyncHandler for Calls {
     fn handle_train_with_weights(
@@ -79,6 +88,18 @@ impl ComputeNodeSyncHandler for Calls {
         let answer = self.run_task(task);
         log::debug!("{label} for {}: {:?} {}", self.peer.address(), answer.outcome, answer.reason);
         Ok(answer)
+    }
+
+    fn handle_hold_blob(&self, _digest: String, _size: i64, _sources: Vec<String>) -> thrift::Result<()> {
+        Err(convert::rejected("this node holds no copies"))
+    }
+
+    fn handle_release_blob(&self, _digest: String) -> thrift::Result<()> {
+        Ok(())
+    }
+
+    fn handle_held_blobs(&self, _after: String, _limit: i32) -> thrift::Result<Vec<HeldBlob>> {
+        Ok(Vec::new())
     }
 }
 

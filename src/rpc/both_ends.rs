@@ -13,9 +13,10 @@ use super::*;
 use crate::wire::blobs::{BlobStoreSyncHandler, Rejected, TBlobStoreSyncClient};
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use crate::wire::coordinator::{
-    CoordinatorSyncClient, CoordinatorSyncHandler, CoordinatorSyncProcessor, JobRequest, JobStatus,
-    TCoordinatorSyncClient,
+    CoordinatorSyncClient, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport, JobRequest,
+    JobStatus, JobSummary, Leadership, TCoordinatorSyncClient,
 };
+use crate::wire::members::{Member, MemberInfo, MemberSyncHandler};
 
 /// What became of the calls that wait until their caller hangs up.
 #[derive(Default)]
@@ -51,6 +52,29 @@ impl BlobStoreSyncHandler for Handler {
 
     fn handle_get_blob(&self, _: String, _: i64, limit: i64) -> thrift::Result<Vec<u8>> {
         Ok(vec![7; limit as usize])
+    }
+
+    fn handle_blob_progress(&self, _: String, total: i64) -> thrift::Result<i64> {
+        Ok(total)
+    }
+}
+
+/// What no test calls.
+fn unused<T>() -> thrift::Result<T> {
+    Err(Rejected { reason: "no test calls it".to_owned() }.into())
+}
+
+impl MemberSyncHandler for Handler {
+    fn handle_members(&self) -> thrift::Result<Vec<Member>> {
+        unused()
+    }
+
+    fn handle_member_info(&self) -> thrift::Result<MemberInfo> {
+        unused()
+    }
+
+    fn handle_leave(&self) -> thrift::Result<()> {
+        unused()
     }
 }
 
@@ -88,6 +112,38 @@ impl CoordinatorSyncHandler for Handler {
 
     fn handle_cancel(&self, _: String) -> thrift::Result<()> {
         Ok(())
+    }
+
+    fn handle_resume(&self, _: String) -> thrift::Result<()> {
+        unused()
+    }
+
+    fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>> {
+        unused()
+    }
+
+    fn handle_leadership(&self) -> thrift::Result<Leadership> {
+        unused()
+    }
+
+    fn handle_put_file(&self, _: String, _: String, _: i64, _: i32, _: i32) -> thrift::Result<FileVersion> {
+        unused()
+    }
+
+    fn handle_file_versions(&self, _: String, _: i32) -> thrift::Result<Vec<FileVersion>> {
+        unused()
+    }
+
+    fn handle_list_files(&self, _: String, _: String, _: i32) -> thrift::Result<Vec<FileVersion>> {
+        unused()
+    }
+
+    fn handle_delete_file(&self, _: String) -> thrift::Result<FileVersion> {
+        unused()
+    }
+
+    fn handle_collect_garbage(&self, _: i32) -> thrift::Result<GcReport> {
+        unused()
     }
 }
 

@@ -96,6 +96,15 @@ impl BlobCalls {
         }
     }
 
+    /// See `blob_progress` in idl/blobs.thrift.
+    ///
+    /// # Errors
+    /// The digest is none.
+    pub fn progress(&self, digest: &str, total: i64) -> Result<i64, Rejection> {
+        let digest = parse(digest)?;
+        Ok(if self.store.get(&digest).is_some() { total.max(0) } else { 0 })
+    }
+
     /// See `get_blob` in idl/blobs.thrift.
     ///
     /// # Errors
@@ -141,6 +150,10 @@ macro_rules! answer_blob_calls {
 
             fn handle_get_blob(&self, digest: String, offset: i64, limit: i64) -> thrift::Result<Vec<u8>> {
                 Ok(self.$field.get(&digest, offset, limit)?)
+            }
+
+            fn handle_blob_progress(&self, digest: String, total: i64) -> thrift::Result<i64> {
+                Ok(self.$field.progress(&digest, total)?)
             }
         }
     };

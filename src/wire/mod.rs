@@ -7,6 +7,7 @@ pub mod generated {
     pub mod blobs;
     pub mod compute_node;
     pub mod coordinator;
+    pub mod members;
 }
 
 pub mod convert;
@@ -17,4 +18,4 @@ pub const PROTOCOL: i32 = 1;
 /// The longest chunk of a blob that one message carries, in bytes.
 pub const CHUNK: usize = 1 << 20;
 
-pub use generated::{blobs, compute_node, coordinator};
+pub use generated::{blobs, compute_node, coordinator, members};

@@ -60,6 +60,9 @@ impl Shared {
             inputs: task.inputs.iter().map(|input| input.digest().to_string()).collect(),
             scheduling_policy: self.policy,
             attached,
+            cluster: None,
+            epoch: None,
+            coordinator: None,
         }
     }
 

@@ -171,12 +171,15 @@ impl TSerializable for Blob {
 pub trait TBlobStoreSyncClient {
   /// Those of `digests` that the server does not have, in the order given. At most 65,536 digests.
   fn missing_blobs(&mut self, digests: Vec<String>) -> thrift::Result<Vec<String>>;
-  /// Sends bytes [offset, offset + chunk) of a blob of `total` bytes. Chunks of one blob come in order on one
-  /// connection; the last one makes the blob available, if the bytes match the digest. Sending a blob that the
-  /// server has is harmless.
+  /// Sends bytes [offset, offset + chunk) of a blob of `total` bytes. Chunks of one blob come in order; the last one
+  /// makes the blob available, if the bytes match the digest. Sending a blob that the server has is harmless. An
+  /// upload whose connection broke may go on, on another one, from where `blob_progress` says.
   fn put_blob(&mut self, digest: String, offset: i64, total: i64, chunk: Vec<u8>) -> thrift::Result<()>;
   /// At most `limit` bytes of a blob from `offset` on; fewer at its end, and at most 1 MiB in any case.
   fn get_blob(&mut self, digest: String, offset: i64, limit: i64) -> thrift::Result<Vec<u8>>;
+  /// How many bytes of a blob the server has: all of `total` if it has the blob, those of an upload that was broken
+  /// off and may go on from there, or 0.
+  fn blob_progress(&mut self, digest: String, total: i64) -> thrift::Result<i64>;
 }
 
 pub trait TBlobStoreSyncClientMarker {}
@@ -284,6 +287,33 @@ impl <C: TThriftClient + TBlobStoreSyncClientMarker> TBlobStoreSyncClient for C 
       result.ok_or()
     }
   }
+  fn blob_progress(&mut self, digest: String, total: i64) -> thrift::Result<i64> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Call, self.sequence_number());
+        let call_args = BlobStoreBlobProgressArgs { digest, total };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("blob_progress", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = BlobStoreBlobProgressResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
 }
 
 //
@@ -293,12 +323,15 @@ impl <C: TThriftClient + TBlobStoreSyncClientMarker> TBlobStoreSyncClient for C 
 pub trait BlobStoreSyncHandler {
   /// Those of `digests` that the server does not have, in the order given. At most 65,536 digests.
   fn handle_missing_blobs(&self, digests: Vec<String>) -> thrift::Result<Vec<String>>;
-  /// Sends bytes [offset, offset + chunk) of a blob of `total` bytes. Chunks of one blob come in order on one
-  /// connection; the last one makes the blob available, if the bytes match the digest. Sending a blob that the
-  /// server has is harmless.
+  /// Sends bytes [offset, offset + chunk) of a blob of `total` bytes. Chunks of one blob come in order; the last one
+  /// makes the blob available, if the bytes match the digest. Sending a blob that the server has is harmless. An
+  /// upload whose connection broke may go on, on another one, from where `blob_progress` says.
   fn handle_put_blob(&self, digest: String, offset: i64, total: i64, chunk: Vec<u8>) -> thrift::Result<()>;
   /// At most `limit` bytes of a blob from `offset` on; fewer at its end, and at most 1 MiB in any case.
   fn handle_get_blob(&self, digest: String, offset: i64, limit: i64) -> thrift::Result<Vec<u8>>;
+  /// How many bytes of a blob the server has: all of `total` if it has the blob, those of an upload that was broken
+  /// off and may go on from there, or 0.
+  fn handle_blob_progress(&self, digest: String, total: i64) -> thrift::Result<i64>;
 }
 
 pub struct BlobStoreSyncProcessor<H: BlobStoreSyncHandler> {
@@ -319,6 +352,9 @@ impl <H: BlobStoreSyncHandler> BlobStoreSyncProcessor<H> {
   }
   fn process_get_blob(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TBlobStoreProcessFunctions::process_get_blob(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_blob_progress(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TBlobStoreProcessFunctions::process_blob_progress(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
 }
 
@@ -505,6 +541,66 @@ impl TBlobStoreProcessFunctions {
       },
     }
   }
+  pub fn process_blob_progress<H: BlobStoreSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = BlobStoreBlobProgressArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_blob_progress(args.digest, args.total) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = BlobStoreBlobProgressResult { result_value: Some(handler_return), rejected: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<Rejected>().is_some() {
+              let err = usr_err.downcast::<Rejected>().expect("downcast already checked");
+              let ret_err = BlobStoreBlobProgressResult{ result_value: None, rejected: Some(*err) };
+              let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("blob_progress", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
 }
 
 impl <H: BlobStoreSyncHandler> TProcessor for BlobStoreSyncProcessor<H> {
@@ -519,6 +615,9 @@ impl <H: BlobStoreSyncHandler> TProcessor for BlobStoreSyncProcessor<H> {
       },
       "get_blob" => {
         self.process_get_blob(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "blob_progress" => {
+        self.process_blob_progress(message_ident.sequence_number, i_prot, o_prot)
       },
       method => {
         Err(
@@ -952,6 +1051,142 @@ impl BlobStoreGetBlobResult {
     if let Some(ref fld_var) = self.result_value {
       o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::String, 0))?;
       o_prot.write_bytes(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// BlobStoreBlobProgressArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct BlobStoreBlobProgressArgs {
+  digest: String,
+  total: i64,
+}
+
+impl BlobStoreBlobProgressArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<BlobStoreBlobProgressArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i64> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("BlobStoreBlobProgressArgs.digest", &f_1)?;
+    verify_required_field_exists("BlobStoreBlobProgressArgs.total", &f_2)?;
+    let ret = BlobStoreBlobProgressArgs {
+      digest: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      total: f_2.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("blob_progress_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 1))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("total", TType::I64, 2))?;
+    o_prot.write_i64(self.total)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// BlobStoreBlobProgressResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct BlobStoreBlobProgressResult {
+  result_value: Option<i64>,
+  rejected: Option<Rejected>,
+}
+
+impl BlobStoreBlobProgressResult {
+  fn ok_or(self) -> thrift::Result<i64> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for BlobStoreBlobProgress"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<BlobStoreBlobProgressResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<i64> = None;
+    let mut f_1: Option<Rejected> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = i_prot.read_i64()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = BlobStoreBlobProgressResult {
+      result_value: f_0,
+      rejected: f_1,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("BlobStoreBlobProgressResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::I64, 0))?;
+      o_prot.write_i64(fld_var)?;
       o_prot.write_field_end()?
     }
     if let Some(ref fld_var) = self.rejected {

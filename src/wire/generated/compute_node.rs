@@ -26,6 +26,7 @@ use thrift::protocol::verify_required_field_exists;
 use thrift::server::TProcessor;
 
 use crate::wire::generated::blobs;
+use crate::wire::generated::members;
 
 #[derive(Copy, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TaskOutcome(pub i32);
@@ -39,11 +40,14 @@ impl TaskOutcome {
   pub const MISSING: TaskOutcome = TaskOutcome(2);
   /// The task cannot be done, here or elsewhere: `reason` says why.
   pub const FAILED: TaskOutcome = TaskOutcome(3);
+  /// Another coordinator leads this cluster in a later epoch: the asking one is to step down. `reason` names it.
+  pub const DEPOSED: TaskOutcome = TaskOutcome(4);
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::DONE,
     Self::REFUSED,
     Self::MISSING,
     Self::FAILED,
+    Self::DEPOSED,
   ];
 }
 
@@ -65,6 +69,7 @@ impl From<i32> for TaskOutcome {
       1 => TaskOutcome::REFUSED,
       2 => TaskOutcome::MISSING,
       3 => TaskOutcome::FAILED,
+      4 => TaskOutcome::DEPOSED,
       _ => TaskOutcome(i)
     }
   }
@@ -417,10 +422,15 @@ pub struct Task {
   pub scheduling_policy: i32,
   /// Small inputs may come along, to save a round trip; they are kept like any blob.
   pub attached: Vec<blobs::Blob>,
+  /// Which cluster asks (a random name that its store keeps), and the epoch that the asking coordinator leads in.
+  pub cluster: Option<String>,
+  pub epoch: Option<i64>,
+  /// host:port of the asking coordinator: whom to name to one of an older epoch.
+  pub coordinator: Option<String>,
 }
 
 impl Task {
-  pub fn new(label: String, kind: String, parameters: String, inputs: Vec<String>, scheduling_policy: i32, attached: Vec<blobs::Blob>) -> Task {
+  pub fn new<F7, F8, F9>(label: String, kind: String, parameters: String, inputs: Vec<String>, scheduling_policy: i32, attached: Vec<blobs::Blob>, cluster: F7, epoch: F8, coordinator: F9) -> Task where F7: Into<Option<String>>, F8: Into<Option<i64>>, F9: Into<Option<String>> {
     Task {
       label,
       kind,
@@ -428,6 +438,9 @@ impl Task {
       inputs,
       scheduling_policy,
       attached,
+      cluster: cluster.into(),
+      epoch: epoch.into(),
+      coordinator: coordinator.into(),
     }
   }
 }
@@ -441,6 +454,9 @@ impl TSerializable for Task {
     let mut f_4: Option<Vec<String>> = None;
     let mut f_5: Option<i32> = None;
     let mut f_6: Option<Vec<blobs::Blob>> = None;
+    let mut f_7: Option<String> = None;
+    let mut f_8: Option<i64> = None;
+    let mut f_9: Option<String> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -484,6 +500,18 @@ impl TSerializable for Task {
           i_prot.read_list_end()?;
           f_6 = Some(val);
         },
+        7 => {
+          let val = i_prot.read_string()?;
+          f_7 = Some(val);
+        },
+        8 => {
+          let val = i_prot.read_i64()?;
+          f_8 = Some(val);
+        },
+        9 => {
+          let val = i_prot.read_string()?;
+          f_9 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -504,6 +532,9 @@ impl TSerializable for Task {
       inputs: f_4.expect("auto-generated code should have checked for presence of required fields"),
       scheduling_policy: f_5.expect("auto-generated code should have checked for presence of required fields"),
       attached: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      cluster: f_7,
+      epoch: f_8,
+      coordinator: f_9,
     };
     Ok(ret)
   }
@@ -536,6 +567,21 @@ impl TSerializable for Task {
     }
     o_prot.write_list_end()?;
     o_prot.write_field_end()?;
+    if let Some(ref fld_var) = self.cluster {
+      o_prot.write_field_begin(&TFieldIdentifier::new("cluster", TType::String, 7))?;
+      o_prot.write_string(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.epoch {
+      o_prot.write_field_begin(&TFieldIdentifier::new("epoch", TType::I64, 8))?;
+      o_prot.write_i64(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.coordinator {
+      o_prot.write_field_begin(&TFieldIdentifier::new("coordinator", TType::String, 9))?;
+      o_prot.write_string(fld_var)?;
+      o_prot.write_field_end()?
+    }
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
   }
@@ -697,10 +743,79 @@ impl TSerializable for TaskAnswer {
 }
 
 //
+// HeldBlob
+//
+
+/// A blob that a node keeps for others.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct HeldBlob {
+  pub digest: String,
+  pub size: i64,
+}
+
+impl HeldBlob {
+  pub fn new(digest: String, size: i64) -> HeldBlob {
+    HeldBlob {
+      digest,
+      size,
+    }
+  }
+}
+
+impl TSerializable for HeldBlob {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<HeldBlob> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i64> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("HeldBlob.digest", &f_1)?;
+    verify_required_field_exists("HeldBlob.size", &f_2)?;
+    let ret = HeldBlob {
+      digest: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      size: f_2.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("HeldBlob");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 1))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("size", TType::I64, 2))?;
+    o_prot.write_i64(self.size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
 // compute_node service client
 //
 
-pub trait TComputeNodeSyncClient : blobs::TBlobStoreSyncClient {
+pub trait TComputeNodeSyncClient : members::TMemberSyncClient {
   /// The original system's call. `training_file` is looked up under the node's data directory.
   /// `load_probability` is ignored, as the original node did: the node's own counts.
   fn train_with_weights(&mut self, training_file: String, initial_weights: Weights, load_probability: OrderedFloat<f64>, k: i32, h: i32, eta: OrderedFloat<f64>, epochs: i32, scheduling_policy: i32) -> thrift::Result<TrainResult>;
@@ -708,6 +823,13 @@ pub trait TComputeNodeSyncClient : blobs::TBlobStoreSyncClient {
   fn hello(&mut self, protocol: i32) -> thrift::Result<NodeHello>;
   /// Does one task and answers when it is done. Closing the connection abandons it.
   fn run_task(&mut self, task: Task) -> thrift::Result<TaskAnswer>;
+  /// Fetches a blob from the first of `sources` (host:port) that has it, and keeps it on disk until it is released.
+  /// Answers when it is whole; at once if the node has it already.
+  fn hold_blob(&mut self, digest: String, size: i64, sources: Vec<String>) -> thrift::Result<()>;
+  /// Lets a blob go that was kept by `hold_blob`. One that is not held is no error.
+  fn release_blob(&mut self, digest: String) -> thrift::Result<()>;
+  /// What the node holds, by ascending digest, from the first after `after` on; at most `limit` and 10,000.
+  fn held_blobs(&mut self, after: String, limit: i32) -> thrift::Result<Vec<HeldBlob>>;
 }
 
 pub trait TComputeNodeSyncClientMarker {}
@@ -732,9 +854,10 @@ impl <IP, OP> TThriftClient for ComputeNodeSyncClient<IP, OP> where IP: TInputPr
 }
 
 impl <IP, OP> TComputeNodeSyncClientMarker for ComputeNodeSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
+impl <IP, OP> members::TMemberSyncClientMarker for ComputeNodeSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
 impl <IP, OP> blobs::TBlobStoreSyncClientMarker for ComputeNodeSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
 
-impl <C: TThriftClient + TComputeNodeSyncClientMarker + blobs::TBlobStoreSyncClientMarker> TComputeNodeSyncClient for C {
+impl <C: TThriftClient + TComputeNodeSyncClientMarker + members::TMemberSyncClientMarker + blobs::TBlobStoreSyncClientMarker> TComputeNodeSyncClient for C {
   fn train_with_weights(&mut self, training_file: String, initial_weights: Weights, load_probability: OrderedFloat<f64>, k: i32, h: i32, eta: OrderedFloat<f64>, epochs: i32, scheduling_policy: i32) -> thrift::Result<TrainResult> {
     (
       {
@@ -816,13 +939,94 @@ impl <C: TThriftClient + TComputeNodeSyncClientMarker + blobs::TBlobStoreSyncCli
       result.ok_or()
     }
   }
+  fn hold_blob(&mut self, digest: String, size: i64, sources: Vec<String>) -> thrift::Result<()> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Call, self.sequence_number());
+        let call_args = ComputeNodeHoldBlobArgs { digest, size, sources };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("hold_blob", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = ComputeNodeHoldBlobResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn release_blob(&mut self, digest: String) -> thrift::Result<()> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Call, self.sequence_number());
+        let call_args = ComputeNodeReleaseBlobArgs { digest };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("release_blob", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = ComputeNodeReleaseBlobResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn held_blobs(&mut self, after: String, limit: i32) -> thrift::Result<Vec<HeldBlob>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Call, self.sequence_number());
+        let call_args = ComputeNodeHeldBlobsArgs { after, limit };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("held_blobs", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = ComputeNodeHeldBlobsResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
 }
 
 //
 // compute_node service processor
 //
 
-pub trait ComputeNodeSyncHandler : blobs::BlobStoreSyncHandler {
+pub trait ComputeNodeSyncHandler : members::MemberSyncHandler {
   /// The original system's call. `training_file` is looked up under the node's data directory.
   /// `load_probability` is ignored, as the original node did: the node's own counts.
   fn handle_train_with_weights(&self, training_file: String, initial_weights: Weights, load_probability: OrderedFloat<f64>, k: i32, h: i32, eta: OrderedFloat<f64>, epochs: i32, scheduling_policy: i32) -> thrift::Result<TrainResult>;
@@ -830,6 +1034,13 @@ pub trait ComputeNodeSyncHandler : blobs::BlobStoreSyncHandler {
   fn handle_hello(&self, protocol: i32) -> thrift::Result<NodeHello>;
   /// Does one task and answers when it is done. Closing the connection abandons it.
   fn handle_run_task(&self, task: Task) -> thrift::Result<TaskAnswer>;
+  /// Fetches a blob from the first of `sources` (host:port) that has it, and keeps it on disk until it is released.
+  /// Answers when it is whole; at once if the node has it already.
+  fn handle_hold_blob(&self, digest: String, size: i64, sources: Vec<String>) -> thrift::Result<()>;
+  /// Lets a blob go that was kept by `hold_blob`. One that is not held is no error.
+  fn handle_release_blob(&self, digest: String) -> thrift::Result<()>;
+  /// What the node holds, by ascending digest, from the first after `after` on; at most `limit` and 10,000.
+  fn handle_held_blobs(&self, after: String, limit: i32) -> thrift::Result<Vec<HeldBlob>>;
 }
 
 pub struct ComputeNodeSyncProcessor<H: ComputeNodeSyncHandler> {
@@ -851,6 +1062,24 @@ impl <H: ComputeNodeSyncHandler> ComputeNodeSyncProcessor<H> {
   fn process_run_task(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TComputeNodeProcessFunctions::process_run_task(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
+  fn process_hold_blob(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TComputeNodeProcessFunctions::process_hold_blob(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_release_blob(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TComputeNodeProcessFunctions::process_release_blob(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_held_blobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TComputeNodeProcessFunctions::process_held_blobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_members(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_members(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_member_info(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_member_info(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_leave(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_leave(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
   fn process_missing_blobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     blobs::TBlobStoreProcessFunctions::process_missing_blobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
@@ -859,6 +1088,9 @@ impl <H: ComputeNodeSyncHandler> ComputeNodeSyncProcessor<H> {
   }
   fn process_get_blob(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     blobs::TBlobStoreProcessFunctions::process_get_blob(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_blob_progress(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    blobs::TBlobStoreProcessFunctions::process_blob_progress(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
 }
 
@@ -976,6 +1208,186 @@ impl TComputeNodeProcessFunctions {
       },
     }
   }
+  pub fn process_hold_blob<H: ComputeNodeSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = ComputeNodeHoldBlobArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_hold_blob(args.digest, args.size, args.sources) {
+      Ok(_) => {
+        let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = ComputeNodeHoldBlobResult { rejected: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = ComputeNodeHoldBlobResult{ rejected: Some(*err) };
+              let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("hold_blob", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_release_blob<H: ComputeNodeSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = ComputeNodeReleaseBlobArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_release_blob(args.digest) {
+      Ok(_) => {
+        let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = ComputeNodeReleaseBlobResult { rejected: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = ComputeNodeReleaseBlobResult{ rejected: Some(*err) };
+              let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("release_blob", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_held_blobs<H: ComputeNodeSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = ComputeNodeHeldBlobsArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_held_blobs(args.after, args.limit) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = ComputeNodeHeldBlobsResult { result_value: Some(handler_return), rejected: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = ComputeNodeHeldBlobsResult{ result_value: None, rejected: Some(*err) };
+              let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("held_blobs", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
 }
 
 impl <H: ComputeNodeSyncHandler> TProcessor for ComputeNodeSyncProcessor<H> {
@@ -991,6 +1403,24 @@ impl <H: ComputeNodeSyncHandler> TProcessor for ComputeNodeSyncProcessor<H> {
       "run_task" => {
         self.process_run_task(message_ident.sequence_number, i_prot, o_prot)
       },
+      "hold_blob" => {
+        self.process_hold_blob(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "release_blob" => {
+        self.process_release_blob(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "held_blobs" => {
+        self.process_held_blobs(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "members" => {
+        self.process_members(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "member_info" => {
+        self.process_member_info(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "leave" => {
+        self.process_leave(message_ident.sequence_number, i_prot, o_prot)
+      },
       "missing_blobs" => {
         self.process_missing_blobs(message_ident.sequence_number, i_prot, o_prot)
       },
@@ -999,6 +1429,9 @@ impl <H: ComputeNodeSyncHandler> TProcessor for ComputeNodeSyncProcessor<H> {
       },
       "get_blob" => {
         self.process_get_blob(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "blob_progress" => {
+        self.process_blob_progress(message_ident.sequence_number, i_prot, o_prot)
       },
       method => {
         Err(
@@ -1417,6 +1850,392 @@ impl ComputeNodeRunTaskResult {
     o_prot.write_struct_begin(&struct_ident)?;
     if let Some(ref fld_var) = self.result_value {
       o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeHoldBlobArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeHoldBlobArgs {
+  digest: String,
+  size: i64,
+  sources: Vec<String>,
+}
+
+impl ComputeNodeHoldBlobArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeHoldBlobArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<Vec<String>> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<String> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_7 = i_prot.read_string()?;
+            val.push(list_elem_7);
+          }
+          i_prot.read_list_end()?;
+          f_3 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("ComputeNodeHoldBlobArgs.digest", &f_1)?;
+    verify_required_field_exists("ComputeNodeHoldBlobArgs.size", &f_2)?;
+    verify_required_field_exists("ComputeNodeHoldBlobArgs.sources", &f_3)?;
+    let ret = ComputeNodeHoldBlobArgs {
+      digest: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      size: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      sources: f_3.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("hold_blob_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 1))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("size", TType::I64, 2))?;
+    o_prot.write_i64(self.size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("sources", TType::List, 3))?;
+    o_prot.write_list_begin(&TListIdentifier::new(TType::String, self.sources.len() as i32))?;
+    for e in &self.sources {
+      o_prot.write_string(e)?;
+    }
+    o_prot.write_list_end()?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeHoldBlobResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeHoldBlobResult {
+  rejected: Option<blobs::Rejected>,
+}
+
+impl ComputeNodeHoldBlobResult {
+  fn ok_or(self) -> thrift::Result<()> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else {
+      Ok(())
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeHoldBlobResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<blobs::Rejected> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = ComputeNodeHoldBlobResult {
+      rejected: f_1,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("ComputeNodeHoldBlobResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeReleaseBlobArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeReleaseBlobArgs {
+  digest: String,
+}
+
+impl ComputeNodeReleaseBlobArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeReleaseBlobArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("ComputeNodeReleaseBlobArgs.digest", &f_1)?;
+    let ret = ComputeNodeReleaseBlobArgs {
+      digest: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("release_blob_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 1))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeReleaseBlobResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeReleaseBlobResult {
+  rejected: Option<blobs::Rejected>,
+}
+
+impl ComputeNodeReleaseBlobResult {
+  fn ok_or(self) -> thrift::Result<()> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else {
+      Ok(())
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeReleaseBlobResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<blobs::Rejected> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = ComputeNodeReleaseBlobResult {
+      rejected: f_1,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("ComputeNodeReleaseBlobResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeHeldBlobsArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeHeldBlobsArgs {
+  after: String,
+  limit: i32,
+}
+
+impl ComputeNodeHeldBlobsArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeHeldBlobsArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i32()?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("ComputeNodeHeldBlobsArgs.after", &f_1)?;
+    verify_required_field_exists("ComputeNodeHeldBlobsArgs.limit", &f_2)?;
+    let ret = ComputeNodeHeldBlobsArgs {
+      after: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      limit: f_2.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("held_blobs_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("after", TType::String, 1))?;
+    o_prot.write_string(&self.after)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("limit", TType::I32, 2))?;
+    o_prot.write_i32(self.limit)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// ComputeNodeHeldBlobsResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct ComputeNodeHeldBlobsResult {
+  result_value: Option<Vec<HeldBlob>>,
+  rejected: Option<blobs::Rejected>,
+}
+
+impl ComputeNodeHeldBlobsResult {
+  fn ok_or(self) -> thrift::Result<Vec<HeldBlob>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for ComputeNodeHeldBlobs"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<ComputeNodeHeldBlobsResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<HeldBlob>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<HeldBlob> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_8 = HeldBlob::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_8);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = ComputeNodeHeldBlobsResult {
+      result_value: f_0,
+      rejected: f_1,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("ComputeNodeHeldBlobsResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
       fld_var.write_to_out_protocol(o_prot)?;
       o_prot.write_field_end()?
     }

@@ -26,6 +26,7 @@ use thrift::protocol::verify_required_field_exists;
 use thrift::server::TProcessor;
 
 use crate::wire::generated::blobs;
+use crate::wire::generated::members;
 
 #[derive(Copy, Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct JobState(pub i32);
@@ -81,6 +82,199 @@ impl From<JobState> for i32 {
 impl From<&JobState> for i32 {
   fn from(e: &JobState) -> i32 {
     e.0
+  }
+}
+
+//
+// NotLeader
+//
+
+/// The asked coordinator stands by; `leader` (host:port) leads, or nobody is known to if it is empty.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct NotLeader {
+  pub leader: String,
+}
+
+impl NotLeader {
+  pub fn new(leader: String) -> NotLeader {
+    NotLeader {
+      leader,
+    }
+  }
+}
+
+impl TSerializable for NotLeader {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<NotLeader> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("NotLeader.leader", &f_1)?;
+    let ret = NotLeader {
+      leader: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("NotLeader");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("leader", TType::String, 1))?;
+    o_prot.write_string(&self.leader)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+impl Error for NotLeader {}
+
+impl From<NotLeader> for thrift::Error {
+  fn from(e: NotLeader) -> Self {
+    thrift::Error::User(Box::new(e))
+  }
+}
+
+impl Display for NotLeader {
+  fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+    write!(f, "remote service threw NotLeader")
+  }
+}
+
+//
+// Leadership
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Leadership {
+  /// The version of these calls; 1 now.
+  pub protocol: i32,
+  /// The asked coordinator leads.
+  pub leads: bool,
+  /// Who leads, host:port; empty if that is not known.
+  pub leader: String,
+  /// In which epoch.
+  pub epoch: i64,
+  /// The store's name: coordinators that tell the same name share one store.
+  pub cluster: String,
+  /// The asked process; changes when it restarts.
+  pub instance: String,
+}
+
+impl Leadership {
+  pub fn new(protocol: i32, leads: bool, leader: String, epoch: i64, cluster: String, instance: String) -> Leadership {
+    Leadership {
+      protocol,
+      leads,
+      leader,
+      epoch,
+      cluster,
+      instance,
+    }
+  }
+}
+
+impl TSerializable for Leadership {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<Leadership> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i32> = None;
+    let mut f_2: Option<bool> = None;
+    let mut f_3: Option<String> = None;
+    let mut f_4: Option<i64> = None;
+    let mut f_5: Option<String> = None;
+    let mut f_6: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i32()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_bool()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_string()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i64()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_string()?;
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = i_prot.read_string()?;
+          f_6 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("Leadership.protocol", &f_1)?;
+    verify_required_field_exists("Leadership.leads", &f_2)?;
+    verify_required_field_exists("Leadership.leader", &f_3)?;
+    verify_required_field_exists("Leadership.epoch", &f_4)?;
+    verify_required_field_exists("Leadership.cluster", &f_5)?;
+    verify_required_field_exists("Leadership.instance", &f_6)?;
+    let ret = Leadership {
+      protocol: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      leads: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      leader: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      epoch: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      cluster: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      instance: f_6.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("Leadership");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("protocol", TType::I32, 1))?;
+    o_prot.write_i32(self.protocol)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("leads", TType::Bool, 2))?;
+    o_prot.write_bool(self.leads)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("leader", TType::String, 3))?;
+    o_prot.write_string(&self.leader)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("epoch", TType::I64, 4))?;
+    o_prot.write_i64(self.epoch)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("cluster", TType::String, 5))?;
+    o_prot.write_string(&self.cluster)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("instance", TType::String, 6))?;
+    o_prot.write_string(&self.instance)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
   }
 }
 
@@ -185,10 +379,12 @@ pub struct JobRequest {
   pub give_up_after_s: OrderedFloat<f64>,
   /// The last column of `dataset` is a value to be learnt, not a label. Counts if `shards` is empty.
   pub values: Option<bool>,
+  /// A random name: the same request sent twice, because its answer was lost, starts one job.
+  pub request_id: Option<String>,
 }
 
 impl JobRequest {
-  pub fn new<F5, F8>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>, values: F8) -> JobRequest where F5: Into<Option<Shard>>, F8: Into<Option<bool>> {
+  pub fn new<F5, F8, F9>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>, values: F8, request_id: F9) -> JobRequest where F5: Into<Option<Shard>>, F8: Into<Option<bool>>, F9: Into<Option<String>> {
     JobRequest {
       kind,
       parameters,
@@ -198,6 +394,7 @@ impl JobRequest {
       classes,
       give_up_after_s,
       values: values.into(),
+      request_id: request_id.into(),
     }
   }
 }
@@ -213,6 +410,7 @@ impl TSerializable for JobRequest {
     let mut f_6: Option<Vec<String>> = None;
     let mut f_7: Option<OrderedFloat<f64>> = None;
     let mut f_8: Option<bool> = None;
+    let mut f_9: Option<String> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -264,6 +462,10 @@ impl TSerializable for JobRequest {
           let val = i_prot.read_bool()?;
           f_8 = Some(val);
         },
+        9 => {
+          let val = i_prot.read_string()?;
+          f_9 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -286,6 +488,7 @@ impl TSerializable for JobRequest {
       classes: f_6.expect("auto-generated code should have checked for presence of required fields"),
       give_up_after_s: f_7.expect("auto-generated code should have checked for presence of required fields"),
       values: f_8,
+      request_id: f_9,
     };
     Ok(ret)
   }
@@ -326,6 +529,11 @@ impl TSerializable for JobRequest {
     if let Some(fld_var) = self.values {
       o_prot.write_field_begin(&TFieldIdentifier::new("values", TType::Bool, 8))?;
       o_prot.write_bool(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.request_id {
+      o_prot.write_field_begin(&TFieldIdentifier::new("request_id", TType::String, 9))?;
+      o_prot.write_string(fld_var)?;
       o_prot.write_field_end()?
     }
     o_prot.write_field_stop()?;
@@ -500,10 +708,12 @@ pub struct RoundReport {
   pub training_loss: Option<OrderedFloat<f64>>,
   /// What nodes did since the end of the round before, in the order of its end; the first 50,000 of a job.
   pub spans: Option<Vec<TaskSpan>>,
+  /// Parts that were left out because the round was closed at its deadline, by their places from 0.
+  pub left_out: Option<Vec<i32>>,
 }
 
 impl RoundReport {
-  pub fn new<F5, F6, F7>(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>, validation_loss: F5, training_loss: F6, spans: F7) -> RoundReport where F5: Into<Option<OrderedFloat<f64>>>, F6: Into<Option<OrderedFloat<f64>>>, F7: Into<Option<Vec<TaskSpan>>> {
+  pub fn new<F5, F6, F7, F8>(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>, validation_loss: F5, training_loss: F6, spans: F7, left_out: F8) -> RoundReport where F5: Into<Option<OrderedFloat<f64>>>, F6: Into<Option<OrderedFloat<f64>>>, F7: Into<Option<Vec<TaskSpan>>>, F8: Into<Option<Vec<i32>>> {
     RoundReport {
       round,
       validation_error,
@@ -512,6 +722,7 @@ impl RoundReport {
       validation_loss: validation_loss.into(),
       training_loss: training_loss.into(),
       spans: spans.into(),
+      left_out: left_out.into(),
     }
   }
 }
@@ -526,6 +737,7 @@ impl TSerializable for RoundReport {
     let mut f_5: Option<OrderedFloat<f64>> = None;
     let mut f_6: Option<OrderedFloat<f64>> = None;
     let mut f_7: Option<Vec<TaskSpan>> = None;
+    let mut f_8: Option<Vec<i32>> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -567,6 +779,16 @@ impl TSerializable for RoundReport {
           i_prot.read_list_end()?;
           f_7 = Some(val);
         },
+        8 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<i32> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_3 = i_prot.read_i32()?;
+            val.push(list_elem_3);
+          }
+          i_prot.read_list_end()?;
+          f_8 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -586,6 +808,7 @@ impl TSerializable for RoundReport {
       validation_loss: f_5,
       training_loss: f_6,
       spans: f_7,
+      left_out: f_8,
     };
     Ok(ret)
   }
@@ -619,6 +842,15 @@ impl TSerializable for RoundReport {
       o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
       for e in fld_var {
         e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.left_out {
+      o_prot.write_field_begin(&TFieldIdentifier::new("left_out", TType::List, 8))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::I32, fld_var.len() as i32))?;
+      for e in fld_var {
+        o_prot.write_i32(*e)?;
       }
       o_prot.write_list_end()?;
       o_prot.write_field_end()?
@@ -1002,8 +1234,8 @@ impl TSerializable for JobStatus {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<RoundReport> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_3 = RoundReport::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_3);
+            let list_elem_4 = RoundReport::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_4);
           }
           i_prot.read_list_end()?;
           f_10 = Some(val);
@@ -1016,8 +1248,8 @@ impl TSerializable for JobStatus {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<NodeReport> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_4 = NodeReport::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_4);
+            let list_elem_5 = NodeReport::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_5);
           }
           i_prot.read_list_end()?;
           f_12 = Some(val);
@@ -1042,8 +1274,8 @@ impl TSerializable for JobStatus {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<Confused> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_5 = Confused::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_5);
+            let list_elem_6 = Confused::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_6);
           }
           i_prot.read_list_end()?;
           f_17 = Some(val);
@@ -1167,10 +1399,402 @@ impl TSerializable for JobStatus {
 }
 
 //
+// JobSummary
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct JobSummary {
+  pub job: String,
+  pub kind: String,
+  pub dataset: String,
+  pub state: JobState,
+  pub round: i32,
+  pub rounds: i32,
+  /// When it was submitted, in milliseconds since 1970.
+  pub submitted_ms: i64,
+  /// Seconds of work so far.
+  pub wall_s: OrderedFloat<f64>,
+  /// Why nothing moves, or why it failed.
+  pub notice: String,
+  /// The validation error of the newest closed round.
+  pub validation_error: Option<OrderedFloat<f64>>,
+}
+
+impl JobSummary {
+  pub fn new<F10>(job: String, kind: String, dataset: String, state: JobState, round: i32, rounds: i32, submitted_ms: i64, wall_s: OrderedFloat<f64>, notice: String, validation_error: F10) -> JobSummary where F10: Into<Option<OrderedFloat<f64>>> {
+    JobSummary {
+      job,
+      kind,
+      dataset,
+      state,
+      round,
+      rounds,
+      submitted_ms,
+      wall_s,
+      notice,
+      validation_error: validation_error.into(),
+    }
+  }
+}
+
+impl TSerializable for JobSummary {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<JobSummary> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<String> = None;
+    let mut f_4: Option<JobState> = None;
+    let mut f_5: Option<i32> = None;
+    let mut f_6: Option<i32> = None;
+    let mut f_7: Option<i64> = None;
+    let mut f_8: Option<OrderedFloat<f64>> = None;
+    let mut f_9: Option<String> = None;
+    let mut f_10: Option<OrderedFloat<f64>> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_string()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = JobState::read_from_in_protocol(i_prot)?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_i32()?;
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = i_prot.read_i32()?;
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = i_prot.read_i64()?;
+          f_7 = Some(val);
+        },
+        8 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_8 = Some(val);
+        },
+        9 => {
+          let val = i_prot.read_string()?;
+          f_9 = Some(val);
+        },
+        10 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_10 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("JobSummary.job", &f_1)?;
+    verify_required_field_exists("JobSummary.kind", &f_2)?;
+    verify_required_field_exists("JobSummary.dataset", &f_3)?;
+    verify_required_field_exists("JobSummary.state", &f_4)?;
+    verify_required_field_exists("JobSummary.round", &f_5)?;
+    verify_required_field_exists("JobSummary.rounds", &f_6)?;
+    verify_required_field_exists("JobSummary.submitted_ms", &f_7)?;
+    verify_required_field_exists("JobSummary.wall_s", &f_8)?;
+    verify_required_field_exists("JobSummary.notice", &f_9)?;
+    let ret = JobSummary {
+      job: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      kind: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      dataset: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      state: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      round: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      rounds: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      submitted_ms: f_7.expect("auto-generated code should have checked for presence of required fields"),
+      wall_s: f_8.expect("auto-generated code should have checked for presence of required fields"),
+      notice: f_9.expect("auto-generated code should have checked for presence of required fields"),
+      validation_error: f_10,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("JobSummary");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 1))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("kind", TType::String, 2))?;
+    o_prot.write_string(&self.kind)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("dataset", TType::String, 3))?;
+    o_prot.write_string(&self.dataset)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("state", TType::I32, 4))?;
+    self.state.write_to_out_protocol(o_prot)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("round", TType::I32, 5))?;
+    o_prot.write_i32(self.round)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("rounds", TType::I32, 6))?;
+    o_prot.write_i32(self.rounds)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("submitted_ms", TType::I64, 7))?;
+    o_prot.write_i64(self.submitted_ms)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("wall_s", TType::Double, 8))?;
+    o_prot.write_double(self.wall_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("notice", TType::String, 9))?;
+    o_prot.write_string(&self.notice)?;
+    o_prot.write_field_end()?;
+    if let Some(fld_var) = self.validation_error {
+      o_prot.write_field_begin(&TFieldIdentifier::new("validation_error", TType::Double, 10))?;
+      o_prot.write_double(fld_var.into())?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// FileVersion
+//
+
+/// A version of a file.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FileVersion {
+  pub name: String,
+  /// From 1.
+  pub version: i64,
+  /// SHA-256 of the content; empty if this version is a deletion.
+  pub digest: String,
+  pub size: i64,
+  /// When it was written, in milliseconds since 1970.
+  pub created_ms: i64,
+  /// The nodes that hold a copy, host:port.
+  pub holders: Vec<String>,
+}
+
+impl FileVersion {
+  pub fn new(name: String, version: i64, digest: String, size: i64, created_ms: i64, holders: Vec<String>) -> FileVersion {
+    FileVersion {
+      name,
+      version,
+      digest,
+      size,
+      created_ms,
+      holders,
+    }
+  }
+}
+
+impl TSerializable for FileVersion {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<FileVersion> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<String> = None;
+    let mut f_4: Option<i64> = None;
+    let mut f_5: Option<i64> = None;
+    let mut f_6: Option<Vec<String>> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_string()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i64()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_i64()?;
+          f_5 = Some(val);
+        },
+        6 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<String> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_7 = i_prot.read_string()?;
+            val.push(list_elem_7);
+          }
+          i_prot.read_list_end()?;
+          f_6 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("FileVersion.name", &f_1)?;
+    verify_required_field_exists("FileVersion.version", &f_2)?;
+    verify_required_field_exists("FileVersion.digest", &f_3)?;
+    verify_required_field_exists("FileVersion.size", &f_4)?;
+    verify_required_field_exists("FileVersion.created_ms", &f_5)?;
+    verify_required_field_exists("FileVersion.holders", &f_6)?;
+    let ret = FileVersion {
+      name: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      version: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      digest: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      size: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      created_ms: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      holders: f_6.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("FileVersion");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("name", TType::String, 1))?;
+    o_prot.write_string(&self.name)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("version", TType::I64, 2))?;
+    o_prot.write_i64(self.version)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 3))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("size", TType::I64, 4))?;
+    o_prot.write_i64(self.size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("created_ms", TType::I64, 5))?;
+    o_prot.write_i64(self.created_ms)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("holders", TType::List, 6))?;
+    o_prot.write_list_begin(&TListIdentifier::new(TType::String, self.holders.len() as i32))?;
+    for e in &self.holders {
+      o_prot.write_string(e)?;
+    }
+    o_prot.write_list_end()?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// GcReport
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct GcReport {
+  pub versions_removed: i64,
+  pub blobs_removed: i64,
+  pub bytes_removed: i64,
+  pub blobs_kept: i64,
+}
+
+impl GcReport {
+  pub fn new(versions_removed: i64, blobs_removed: i64, bytes_removed: i64, blobs_kept: i64) -> GcReport {
+    GcReport {
+      versions_removed,
+      blobs_removed,
+      bytes_removed,
+      blobs_kept,
+    }
+  }
+}
+
+impl TSerializable for GcReport {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<GcReport> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i64> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<i64> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i64()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i64()?;
+          f_4 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("GcReport.versions_removed", &f_1)?;
+    verify_required_field_exists("GcReport.blobs_removed", &f_2)?;
+    verify_required_field_exists("GcReport.bytes_removed", &f_3)?;
+    verify_required_field_exists("GcReport.blobs_kept", &f_4)?;
+    let ret = GcReport {
+      versions_removed: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      blobs_removed: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      bytes_removed: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      blobs_kept: f_4.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("GcReport");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("versions_removed", TType::I64, 1))?;
+    o_prot.write_i64(self.versions_removed)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("blobs_removed", TType::I64, 2))?;
+    o_prot.write_i64(self.blobs_removed)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("bytes_removed", TType::I64, 3))?;
+    o_prot.write_i64(self.bytes_removed)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("blobs_kept", TType::I64, 4))?;
+    o_prot.write_i64(self.blobs_kept)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
 // coordinator service client
 //
 
-pub trait TCoordinatorSyncClient : blobs::TBlobStoreSyncClient {
+pub trait TCoordinatorSyncClient : members::TMemberSyncClient {
   /// The original system's call: trains on `dir` under the coordinator's data directory and answers the final
   /// validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
   /// the reason.
@@ -1182,6 +1806,24 @@ pub trait TCoordinatorSyncClient : blobs::TBlobStoreSyncClient {
   fn watch(&mut self, job: String, version: i64, rounds_seen: i32, wait_ms: i32) -> thrift::Result<JobStatus>;
   /// Ends a job; its tasks are abandoned. Ending a job that has ended is harmless.
   fn cancel(&mut self, job: String) -> thrift::Result<()>;
+  /// Lets a cancelled or failed job go on from its last durable round.
+  fn resume(&mut self, job: String) -> thrift::Result<()>;
+  /// The jobs at work and those that ended lately, the newest first.
+  fn jobs(&mut self) -> thrift::Result<Vec<JobSummary>>;
+  /// Who leads? Any coordinator answers.
+  fn leadership(&mut self) -> thrift::Result<Leadership>;
+  /// Makes a blob that was put before the next version of a file, and has `replicas` nodes hold copies (fewer if there
+  /// are fewer nodes). Answers when the version is durable and, if `wait_ms` suffices, copied; `holders` says where.
+  fn put_file(&mut self, name: String, digest: String, size: i64, replicas: i32, wait_ms: i32) -> thrift::Result<FileVersion>;
+  /// The versions of a file, the newest first, deletions among them; at most `limit` and 10,000.
+  fn file_versions(&mut self, name: String, limit: i32) -> thrift::Result<Vec<FileVersion>>;
+  /// The newest version of each file whose name matches a pattern (* and ? as in shells, * also across /), by name,
+  /// from the first after `after` on; deleted ones are left out. At most `limit` and 10,000.
+  fn list_files(&mut self, pattern: String, after: String, limit: i32) -> thrift::Result<Vec<FileVersion>>;
+  /// Deletes a file: a new version that says so. Older versions stay until they are collected.
+  fn delete_file(&mut self, name: String) -> thrift::Result<FileVersion>;
+  /// Removes all but the newest `keep` versions of each file, and blobs that nothing refers to any more.
+  fn collect_garbage(&mut self, keep: i32) -> thrift::Result<GcReport>;
 }
 
 pub trait TCoordinatorSyncClientMarker {}
@@ -1206,9 +1848,10 @@ impl <IP, OP> TThriftClient for CoordinatorSyncClient<IP, OP> where IP: TInputPr
 }
 
 impl <IP, OP> TCoordinatorSyncClientMarker for CoordinatorSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
+impl <IP, OP> members::TMemberSyncClientMarker for CoordinatorSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
 impl <IP, OP> blobs::TBlobStoreSyncClientMarker for CoordinatorSyncClient<IP, OP> where IP: TInputProtocol, OP: TOutputProtocol {}
 
-impl <C: TThriftClient + TCoordinatorSyncClientMarker + blobs::TBlobStoreSyncClientMarker> TCoordinatorSyncClient for C {
+impl <C: TThriftClient + TCoordinatorSyncClientMarker + members::TMemberSyncClientMarker + blobs::TBlobStoreSyncClientMarker> TCoordinatorSyncClient for C {
   fn train(&mut self, dir: String, rounds: i32, epochs: i32, h: i32, k: i32, eta: OrderedFloat<f64>) -> thrift::Result<OrderedFloat<f64>> {
     (
       {
@@ -1317,13 +1960,229 @@ impl <C: TThriftClient + TCoordinatorSyncClientMarker + blobs::TBlobStoreSyncCli
       result.ok_or()
     }
   }
+  fn resume(&mut self, job: String) -> thrift::Result<()> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("resume", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorResumeArgs { job };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("resume", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorResumeResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn jobs(&mut self) -> thrift::Result<Vec<JobSummary>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("jobs", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorJobsArgs {  };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("jobs", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorJobsResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn leadership(&mut self) -> thrift::Result<Leadership> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("leadership", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorLeadershipArgs {  };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("leadership", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorLeadershipResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn put_file(&mut self, name: String, digest: String, size: i64, replicas: i32, wait_ms: i32) -> thrift::Result<FileVersion> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("put_file", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorPutFileArgs { name, digest, size, replicas, wait_ms };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("put_file", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorPutFileResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn file_versions(&mut self, name: String, limit: i32) -> thrift::Result<Vec<FileVersion>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorFileVersionsArgs { name, limit };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("file_versions", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorFileVersionsResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn list_files(&mut self, pattern: String, after: String, limit: i32) -> thrift::Result<Vec<FileVersion>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("list_files", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorListFilesArgs { pattern, after, limit };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("list_files", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorListFilesResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn delete_file(&mut self, name: String) -> thrift::Result<FileVersion> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorDeleteFileArgs { name };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("delete_file", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorDeleteFileResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn collect_garbage(&mut self, keep: i32) -> thrift::Result<GcReport> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorCollectGarbageArgs { keep };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("collect_garbage", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorCollectGarbageResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
 }
 
 //
 // coordinator service processor
 //
 
-pub trait CoordinatorSyncHandler : blobs::BlobStoreSyncHandler {
+pub trait CoordinatorSyncHandler : members::MemberSyncHandler {
   /// The original system's call: trains on `dir` under the coordinator's data directory and answers the final
   /// validation error. Labels are the integers from 0 to k-1. A job that fails is an application exception with
   /// the reason.
@@ -1335,6 +2194,24 @@ pub trait CoordinatorSyncHandler : blobs::BlobStoreSyncHandler {
   fn handle_watch(&self, job: String, version: i64, rounds_seen: i32, wait_ms: i32) -> thrift::Result<JobStatus>;
   /// Ends a job; its tasks are abandoned. Ending a job that has ended is harmless.
   fn handle_cancel(&self, job: String) -> thrift::Result<()>;
+  /// Lets a cancelled or failed job go on from its last durable round.
+  fn handle_resume(&self, job: String) -> thrift::Result<()>;
+  /// The jobs at work and those that ended lately, the newest first.
+  fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>>;
+  /// Who leads? Any coordinator answers.
+  fn handle_leadership(&self) -> thrift::Result<Leadership>;
+  /// Makes a blob that was put before the next version of a file, and has `replicas` nodes hold copies (fewer if there
+  /// are fewer nodes). Answers when the version is durable and, if `wait_ms` suffices, copied; `holders` says where.
+  fn handle_put_file(&self, name: String, digest: String, size: i64, replicas: i32, wait_ms: i32) -> thrift::Result<FileVersion>;
+  /// The versions of a file, the newest first, deletions among them; at most `limit` and 10,000.
+  fn handle_file_versions(&self, name: String, limit: i32) -> thrift::Result<Vec<FileVersion>>;
+  /// The newest version of each file whose name matches a pattern (* and ? as in shells, * also across /), by name,
+  /// from the first after `after` on; deleted ones are left out. At most `limit` and 10,000.
+  fn handle_list_files(&self, pattern: String, after: String, limit: i32) -> thrift::Result<Vec<FileVersion>>;
+  /// Deletes a file: a new version that says so. Older versions stay until they are collected.
+  fn handle_delete_file(&self, name: String) -> thrift::Result<FileVersion>;
+  /// Removes all but the newest `keep` versions of each file, and blobs that nothing refers to any more.
+  fn handle_collect_garbage(&self, keep: i32) -> thrift::Result<GcReport>;
 }
 
 pub struct CoordinatorSyncProcessor<H: CoordinatorSyncHandler> {
@@ -1359,6 +2236,39 @@ impl <H: CoordinatorSyncHandler> CoordinatorSyncProcessor<H> {
   fn process_cancel(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TCoordinatorProcessFunctions::process_cancel(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
+  fn process_resume(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_resume(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_jobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_jobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_leadership(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_leadership(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_put_file(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_put_file(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_file_versions(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_file_versions(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_list_files(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_list_files(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_delete_file(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_delete_file(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_collect_garbage(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_collect_garbage(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_members(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_members(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_member_info(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_member_info(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_leave(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    members::TMemberProcessFunctions::process_leave(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
   fn process_missing_blobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     blobs::TBlobStoreProcessFunctions::process_missing_blobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
@@ -1367,6 +2277,9 @@ impl <H: CoordinatorSyncHandler> CoordinatorSyncProcessor<H> {
   }
   fn process_get_blob(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     blobs::TBlobStoreProcessFunctions::process_get_blob(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_blob_progress(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    blobs::TBlobStoreProcessFunctions::process_blob_progress(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
 }
 
@@ -1416,7 +2329,7 @@ impl TCoordinatorProcessFunctions {
       Ok(handler_return) => {
         let message_ident = TMessageIdentifier::new("submit", TMessageType::Reply, incoming_sequence_number);
         o_prot.write_message_begin(&message_ident)?;
-        let ret = CoordinatorSubmitResult { result_value: Some(handler_return), rejected: None };
+        let ret = CoordinatorSubmitResult { result_value: Some(handler_return), rejected: None, not_leader: None };
         ret.write_to_out_protocol(o_prot)?;
         o_prot.write_message_end()?;
         o_prot.flush()
@@ -1426,7 +2339,15 @@ impl TCoordinatorProcessFunctions {
           thrift::Error::User(usr_err) => {
             if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
               let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
-              let ret_err = CoordinatorSubmitResult{ result_value: None, rejected: Some(*err) };
+              let ret_err = CoordinatorSubmitResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("submit", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorSubmitResult{ result_value: None, rejected: None, not_leader: Some(*err) };
               let message_ident = TMessageIdentifier::new("submit", TMessageType::Reply, incoming_sequence_number);
               o_prot.write_message_begin(&message_ident)?;
               ret_err.write_to_out_protocol(o_prot)?;
@@ -1476,7 +2397,7 @@ impl TCoordinatorProcessFunctions {
       Ok(handler_return) => {
         let message_ident = TMessageIdentifier::new("watch", TMessageType::Reply, incoming_sequence_number);
         o_prot.write_message_begin(&message_ident)?;
-        let ret = CoordinatorWatchResult { result_value: Some(handler_return), rejected: None };
+        let ret = CoordinatorWatchResult { result_value: Some(handler_return), rejected: None, not_leader: None };
         ret.write_to_out_protocol(o_prot)?;
         o_prot.write_message_end()?;
         o_prot.flush()
@@ -1486,7 +2407,15 @@ impl TCoordinatorProcessFunctions {
           thrift::Error::User(usr_err) => {
             if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
               let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
-              let ret_err = CoordinatorWatchResult{ result_value: None, rejected: Some(*err) };
+              let ret_err = CoordinatorWatchResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("watch", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorWatchResult{ result_value: None, rejected: None, not_leader: Some(*err) };
               let message_ident = TMessageIdentifier::new("watch", TMessageType::Reply, incoming_sequence_number);
               o_prot.write_message_begin(&message_ident)?;
               ret_err.write_to_out_protocol(o_prot)?;
@@ -1536,7 +2465,7 @@ impl TCoordinatorProcessFunctions {
       Ok(_) => {
         let message_ident = TMessageIdentifier::new("cancel", TMessageType::Reply, incoming_sequence_number);
         o_prot.write_message_begin(&message_ident)?;
-        let ret = CoordinatorCancelResult { rejected: None };
+        let ret = CoordinatorCancelResult { rejected: None, not_leader: None };
         ret.write_to_out_protocol(o_prot)?;
         o_prot.write_message_end()?;
         o_prot.flush()
@@ -1546,7 +2475,15 @@ impl TCoordinatorProcessFunctions {
           thrift::Error::User(usr_err) => {
             if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
               let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
-              let ret_err = CoordinatorCancelResult{ rejected: Some(*err) };
+              let ret_err = CoordinatorCancelResult{ rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("cancel", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorCancelResult{ rejected: None, not_leader: Some(*err) };
               let message_ident = TMessageIdentifier::new("cancel", TMessageType::Reply, incoming_sequence_number);
               o_prot.write_message_begin(&message_ident)?;
               ret_err.write_to_out_protocol(o_prot)?;
@@ -1590,6 +2527,519 @@ impl TCoordinatorProcessFunctions {
       },
     }
   }
+  pub fn process_resume<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorResumeArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_resume(args.job) {
+      Ok(_) => {
+        let message_ident = TMessageIdentifier::new("resume", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorResumeResult { rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorResumeResult{ rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("resume", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorResumeResult{ rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("resume", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("resume", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("resume", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("resume", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_jobs<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let _ = CoordinatorJobsArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_jobs() {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("jobs", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorJobsResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorJobsResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("jobs", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorJobsResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("jobs", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("jobs", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("jobs", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("jobs", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_leadership<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let _ = CoordinatorLeadershipArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_leadership() {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("leadership", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorLeadershipResult { result_value: Some(handler_return) };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("leadership", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("leadership", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_put_file<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorPutFileArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_put_file(args.name, args.digest, args.size, args.replicas, args.wait_ms) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("put_file", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorPutFileResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorPutFileResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("put_file", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorPutFileResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("put_file", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("put_file", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("put_file", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("put_file", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_file_versions<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorFileVersionsArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_file_versions(args.name, args.limit) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorFileVersionsResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorFileVersionsResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorFileVersionsResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("file_versions", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_list_files<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorListFilesArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_list_files(args.pattern, args.after, args.limit) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("list_files", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorListFilesResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorListFilesResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("list_files", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorListFilesResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("list_files", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("list_files", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("list_files", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("list_files", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_delete_file<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorDeleteFileArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_delete_file(args.name) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorDeleteFileResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorDeleteFileResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorDeleteFileResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("delete_file", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_collect_garbage<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorCollectGarbageArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_collect_garbage(args.keep) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorCollectGarbageResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorCollectGarbageResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorCollectGarbageResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("collect_garbage", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
 }
 
 impl <H: CoordinatorSyncHandler> TProcessor for CoordinatorSyncProcessor<H> {
@@ -1608,6 +3058,39 @@ impl <H: CoordinatorSyncHandler> TProcessor for CoordinatorSyncProcessor<H> {
       "cancel" => {
         self.process_cancel(message_ident.sequence_number, i_prot, o_prot)
       },
+      "resume" => {
+        self.process_resume(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "jobs" => {
+        self.process_jobs(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "leadership" => {
+        self.process_leadership(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "put_file" => {
+        self.process_put_file(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "file_versions" => {
+        self.process_file_versions(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "list_files" => {
+        self.process_list_files(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "delete_file" => {
+        self.process_delete_file(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "collect_garbage" => {
+        self.process_collect_garbage(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "members" => {
+        self.process_members(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "member_info" => {
+        self.process_member_info(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "leave" => {
+        self.process_leave(message_ident.sequence_number, i_prot, o_prot)
+      },
       "missing_blobs" => {
         self.process_missing_blobs(message_ident.sequence_number, i_prot, o_prot)
       },
@@ -1616,6 +3099,9 @@ impl <H: CoordinatorSyncHandler> TProcessor for CoordinatorSyncProcessor<H> {
       },
       "get_blob" => {
         self.process_get_blob(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "blob_progress" => {
+        self.process_blob_progress(message_ident.sequence_number, i_prot, o_prot)
       },
       method => {
         Err(
@@ -1854,12 +3340,15 @@ impl CoordinatorSubmitArgs {
 struct CoordinatorSubmitResult {
   result_value: Option<String>,
   rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
 }
 
 impl CoordinatorSubmitResult {
   fn ok_or(self) -> thrift::Result<String> {
     if self.rejected.is_some() {
       Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
     } else if self.result_value.is_some() {
       Ok(self.result_value.unwrap())
     } else {
@@ -1877,6 +3366,7 @@ impl CoordinatorSubmitResult {
     i_prot.read_struct_begin()?;
     let mut f_0: Option<String> = None;
     let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -1892,6 +3382,10 @@ impl CoordinatorSubmitResult {
           let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
           f_1 = Some(val);
         },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -1902,6 +3396,7 @@ impl CoordinatorSubmitResult {
     let ret = CoordinatorSubmitResult {
       result_value: f_0,
       rejected: f_1,
+      not_leader: f_2,
     };
     Ok(ret)
   }
@@ -1915,6 +3410,11 @@ impl CoordinatorSubmitResult {
     }
     if let Some(ref fld_var) = self.rejected {
       o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
       fld_var.write_to_out_protocol(o_prot)?;
       o_prot.write_field_end()?
     }
@@ -2012,12 +3512,15 @@ impl CoordinatorWatchArgs {
 struct CoordinatorWatchResult {
   result_value: Option<JobStatus>,
   rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
 }
 
 impl CoordinatorWatchResult {
   fn ok_or(self) -> thrift::Result<JobStatus> {
     if self.rejected.is_some() {
       Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
     } else if self.result_value.is_some() {
       Ok(self.result_value.unwrap())
     } else {
@@ -2035,6 +3538,7 @@ impl CoordinatorWatchResult {
     i_prot.read_struct_begin()?;
     let mut f_0: Option<JobStatus> = None;
     let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -2050,6 +3554,10 @@ impl CoordinatorWatchResult {
           let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
           f_1 = Some(val);
         },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -2060,6 +3568,7 @@ impl CoordinatorWatchResult {
     let ret = CoordinatorWatchResult {
       result_value: f_0,
       rejected: f_1,
+      not_leader: f_2,
     };
     Ok(ret)
   }
@@ -2073,6 +3582,11 @@ impl CoordinatorWatchResult {
     }
     if let Some(ref fld_var) = self.rejected {
       o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
       fld_var.write_to_out_protocol(o_prot)?;
       o_prot.write_field_end()?
     }
@@ -2136,12 +3650,15 @@ impl CoordinatorCancelArgs {
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 struct CoordinatorCancelResult {
   rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
 }
 
 impl CoordinatorCancelResult {
   fn ok_or(self) -> thrift::Result<()> {
     if self.rejected.is_some() {
       Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
     } else {
       Ok(())
     }
@@ -2149,6 +3666,7 @@ impl CoordinatorCancelResult {
   fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorCancelResult> {
     i_prot.read_struct_begin()?;
     let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -2160,6 +3678,10 @@ impl CoordinatorCancelResult {
           let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
           f_1 = Some(val);
         },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -2169,6 +3691,7 @@ impl CoordinatorCancelResult {
     i_prot.read_struct_end()?;
     let ret = CoordinatorCancelResult {
       rejected: f_1,
+      not_leader: f_2,
     };
     Ok(ret)
   }
@@ -2177,6 +3700,1157 @@ impl CoordinatorCancelResult {
     o_prot.write_struct_begin(&struct_ident)?;
     if let Some(ref fld_var) = self.rejected {
       o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorResumeArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorResumeArgs {
+  job: String,
+}
+
+impl CoordinatorResumeArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorResumeArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorResumeArgs.job", &f_1)?;
+    let ret = CoordinatorResumeArgs {
+      job: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("resume_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 1))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorResumeResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorResumeResult {
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorResumeResult {
+  fn ok_or(self) -> thrift::Result<()> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else {
+      Ok(())
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorResumeResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorResumeResult {
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorResumeResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorJobsArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorJobsArgs {
+}
+
+impl CoordinatorJobsArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorJobsArgs> {
+    i_prot.read_struct_begin()?;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorJobsArgs {};
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("jobs_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorJobsResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorJobsResult {
+  result_value: Option<Vec<JobSummary>>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorJobsResult {
+  fn ok_or(self) -> thrift::Result<Vec<JobSummary>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorJobs"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorJobsResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<JobSummary>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<JobSummary> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_8 = JobSummary::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_8);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorJobsResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorJobsResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorLeadershipArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorLeadershipArgs {
+}
+
+impl CoordinatorLeadershipArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorLeadershipArgs> {
+    i_prot.read_struct_begin()?;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorLeadershipArgs {};
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("leadership_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorLeadershipResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorLeadershipResult {
+  result_value: Option<Leadership>,
+}
+
+impl CoordinatorLeadershipResult {
+  fn ok_or(self) -> thrift::Result<Leadership> {
+    if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorLeadership"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorLeadershipResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Leadership> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = Leadership::read_from_in_protocol(i_prot)?;
+          f_0 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorLeadershipResult {
+      result_value: f_0,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorLeadershipResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorPutFileArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorPutFileArgs {
+  name: String,
+  digest: String,
+  size: i64,
+  replicas: i32,
+  wait_ms: i32,
+}
+
+impl CoordinatorPutFileArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorPutFileArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<i32> = None;
+    let mut f_5: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i32()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_i32()?;
+          f_5 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorPutFileArgs.name", &f_1)?;
+    verify_required_field_exists("CoordinatorPutFileArgs.digest", &f_2)?;
+    verify_required_field_exists("CoordinatorPutFileArgs.size", &f_3)?;
+    verify_required_field_exists("CoordinatorPutFileArgs.replicas", &f_4)?;
+    verify_required_field_exists("CoordinatorPutFileArgs.wait_ms", &f_5)?;
+    let ret = CoordinatorPutFileArgs {
+      name: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      digest: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      size: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      replicas: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      wait_ms: f_5.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("put_file_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("name", TType::String, 1))?;
+    o_prot.write_string(&self.name)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 2))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("size", TType::I64, 3))?;
+    o_prot.write_i64(self.size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("replicas", TType::I32, 4))?;
+    o_prot.write_i32(self.replicas)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("wait_ms", TType::I32, 5))?;
+    o_prot.write_i32(self.wait_ms)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorPutFileResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorPutFileResult {
+  result_value: Option<FileVersion>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorPutFileResult {
+  fn ok_or(self) -> thrift::Result<FileVersion> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorPutFile"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorPutFileResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<FileVersion> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = FileVersion::read_from_in_protocol(i_prot)?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorPutFileResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorPutFileResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorFileVersionsArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorFileVersionsArgs {
+  name: String,
+  limit: i32,
+}
+
+impl CoordinatorFileVersionsArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorFileVersionsArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i32()?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorFileVersionsArgs.name", &f_1)?;
+    verify_required_field_exists("CoordinatorFileVersionsArgs.limit", &f_2)?;
+    let ret = CoordinatorFileVersionsArgs {
+      name: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      limit: f_2.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("file_versions_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("name", TType::String, 1))?;
+    o_prot.write_string(&self.name)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("limit", TType::I32, 2))?;
+    o_prot.write_i32(self.limit)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorFileVersionsResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorFileVersionsResult {
+  result_value: Option<Vec<FileVersion>>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorFileVersionsResult {
+  fn ok_or(self) -> thrift::Result<Vec<FileVersion>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorFileVersions"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorFileVersionsResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<FileVersion>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<FileVersion> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_9 = FileVersion::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_9);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorFileVersionsResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorFileVersionsResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorListFilesArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorListFilesArgs {
+  pattern: String,
+  after: String,
+  limit: i32,
+}
+
+impl CoordinatorListFilesArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorListFilesArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i32()?;
+          f_3 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorListFilesArgs.pattern", &f_1)?;
+    verify_required_field_exists("CoordinatorListFilesArgs.after", &f_2)?;
+    verify_required_field_exists("CoordinatorListFilesArgs.limit", &f_3)?;
+    let ret = CoordinatorListFilesArgs {
+      pattern: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      after: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      limit: f_3.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("list_files_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("pattern", TType::String, 1))?;
+    o_prot.write_string(&self.pattern)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("after", TType::String, 2))?;
+    o_prot.write_string(&self.after)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("limit", TType::I32, 3))?;
+    o_prot.write_i32(self.limit)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorListFilesResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorListFilesResult {
+  result_value: Option<Vec<FileVersion>>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorListFilesResult {
+  fn ok_or(self) -> thrift::Result<Vec<FileVersion>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorListFiles"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorListFilesResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<FileVersion>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<FileVersion> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_10 = FileVersion::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_10);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorListFilesResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorListFilesResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorDeleteFileArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorDeleteFileArgs {
+  name: String,
+}
+
+impl CoordinatorDeleteFileArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorDeleteFileArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorDeleteFileArgs.name", &f_1)?;
+    let ret = CoordinatorDeleteFileArgs {
+      name: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("delete_file_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("name", TType::String, 1))?;
+    o_prot.write_string(&self.name)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorDeleteFileResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorDeleteFileResult {
+  result_value: Option<FileVersion>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorDeleteFileResult {
+  fn ok_or(self) -> thrift::Result<FileVersion> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorDeleteFile"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorDeleteFileResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<FileVersion> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = FileVersion::read_from_in_protocol(i_prot)?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorDeleteFileResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorDeleteFileResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorCollectGarbageArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorCollectGarbageArgs {
+  keep: i32,
+}
+
+impl CoordinatorCollectGarbageArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorCollectGarbageArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i32()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorCollectGarbageArgs.keep", &f_1)?;
+    let ret = CoordinatorCollectGarbageArgs {
+      keep: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("collect_garbage_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("keep", TType::I32, 1))?;
+    o_prot.write_i32(self.keep)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorCollectGarbageResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorCollectGarbageResult {
+  result_value: Option<GcReport>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorCollectGarbageResult {
+  fn ok_or(self) -> thrift::Result<GcReport> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorCollectGarbage"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorCollectGarbageResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<GcReport> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = GcReport::read_from_in_protocol(i_prot)?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorCollectGarbageResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorCollectGarbageResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
       fld_var.write_to_out_protocol(o_prot)?;
       o_prot.write_field_end()?
     }
