@@ -99,6 +99,14 @@ struct Counting {
 }
 
 impl Job for Counting {
+    fn save(&self) -> roundtable::jobs::Saved {
+        Default::default()
+    }
+
+    fn reopened(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
+
     fn memory(&self) -> usize {
         0
     }
@@ -124,7 +132,7 @@ impl Job for Counting {
             return Ok(Vec::new());
         }
         *self = Self { round: self.round + 1, width: self.width, done: 0, handed_out: false };
-        Ok(vec![Effect::Closed { round: task.round, result: RESULT }])
+        Ok(vec![Effect::Closed { round: task.round, result: RESULT, left_out: vec![] }])
     }
 
     fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {

@@ -1,12 +1,14 @@
 //! Owns ids and units as newtypes, so that a job's number is never taken for a node's.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $name(pub $inner);
 
         impl fmt::Display for $name {
@@ -34,8 +36,13 @@ id! {
     AttemptId(u64)
 }
 
+id! {
+    /// A term of leadership, numbered from 1: the coordinator of the highest leads.
+    Epoch(u64)
+}
+
 /// A task of a job: one shard in one round.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TaskId {
     /// The round it belongs to.
     pub round: Round,
@@ -113,6 +120,81 @@ impl fmt::Display for Digest {
     }
 }
 
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Digest::parse(&text).ok_or_else(|| serde::de::Error::custom("no SHA-256 in 64 hexadecimal digits"))
+    }
+}
+
+/// Numbers in JSON that are read back as they were, also those that are not finite, which JSON does not know.
+pub mod exact {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f64),
+        Other(String),
+    }
+
+    impl Number {
+        fn value<E: serde::de::Error>(self) -> Result<f64, E> {
+            match self {
+                Number::Finite(value) => Ok(value),
+                Number::Other(text) => text.parse().map_err(|_| E::custom(format!("'{text}' is no number"))),
+            }
+        }
+    }
+
+    /// A number, or the text `inf`, `-inf` or `NaN`.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.collect_str(value) }
+    }
+
+    /// Reads what [`serialize`] writes.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Number::deserialize(deserializer)?.value()
+    }
+
+    /// The same for a number that may be missing.
+    pub mod option {
+        use super::Number;
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        /// As [`super::serialize`].
+        ///
+        /// # Errors
+        /// The serializer's.
+        pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(value) => super::serialize(value, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// As [`super::deserialize`].
+        ///
+        /// # Errors
+        /// It is something else.
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+            Option::<Number>::deserialize(deserializer)?.map(Number::value).transpose()
+        }
+    }
+}
+
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Digest({})", self.short())
@@ -133,6 +215,27 @@ mod tests {
         assert_eq!(Digest::parse(&text[1..]), None);
         assert_eq!(Digest::parse(&text.replace('b', "g")), None);
         assert_eq!(Digest::parse(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn numbers_that_json_does_not_know_are_read_back() {
+        #[derive(Serialize, Deserialize)]
+        struct Two {
+            #[serde(with = "exact")]
+            a: f64,
+            #[serde(with = "exact::option")]
+            b: Option<f64>,
+        }
+        for value in [0.1 + 0.2, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -0.0, 5e-324] {
+            for b in [None, Some(value)] {
+                let text = serde_json::to_string(&Two { a: value, b }).unwrap();
+                let back: Two = serde_json::from_str(&text).unwrap();
+                assert_eq!(back.a.is_nan(), value.is_nan());
+                assert!(value.is_nan() || back.a.to_bits() == value.to_bits(), "{text}");
+                assert_eq!(back.b.is_some(), b.is_some());
+            }
+        }
+        assert!(serde_json::from_str::<Two>(r#"{"a": "x", "b": null}"#).is_err());
     }
 
     #[test]

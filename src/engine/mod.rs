@@ -259,7 +259,9 @@ impl Engine {
                 Effect::Evaluate { round, model, validation } => {
                     actions.push(Action::Evaluate { job, round, model, validation });
                 }
-                Effect::Closed { round, result } => {
+                // Not kept anywhere yet.
+                Effect::Save => {}
+                Effect::Closed { round, result, left_out: _ } => {
                     if let Some(run) = self.jobs.get_mut(&job) {
                         run.closed(now, round, result);
                     }

@@ -35,6 +35,14 @@ impl Counting {
 }
 
 impl Job for Counting {
+    fn save(&self) -> crate::jobs::Saved {
+        Default::default()
+    }
+
+    fn reopened(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
+
     fn take_ready(&mut self) -> Vec<TaskSpec> {
         if self.handed_out || self.round > self.rounds {
             return Vec::new();
@@ -63,7 +71,7 @@ impl Job for Counting {
         self.done.clear();
         self.handed_out = false;
         self.round += 1;
-        let closed = Effect::Closed { round: task.round, result: RESULT };
+        let closed = Effect::Closed { round: task.round, result: RESULT, left_out: vec![] };
         let mut effects = vec![closed];
         if self.round > self.rounds {
             let model = Arc::new(Blob::new(Vec::new()));
@@ -625,6 +633,14 @@ struct Given {
 }
 
 impl Job for Given {
+    fn save(&self) -> crate::jobs::Saved {
+        Default::default()
+    }
+
+    fn reopened(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
+
     fn take_ready(&mut self) -> Vec<TaskSpec> {
         std::mem::take(&mut self.tasks)
     }

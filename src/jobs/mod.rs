@@ -7,12 +7,16 @@ pub mod training;
 
 use crate::data::shared::Blob;
 use crate::model::{Measured, Model};
-use crate::types::{Digest, Round, TaskId};
+use crate::types::{Digest, Round, TaskId, exact};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the coordinator's side of a job from parameters (JSON) and data.
 pub type Start = fn(&str, Corpus) -> Result<Box<dyn Job>, JobError>;
+
+/// Makes the coordinator's side of a job that was saved: parameters and data as they were at its start.
+pub type Resume = fn(&str, Corpus, &Saved) -> Result<Box<dyn Job>, JobError>;
 
 /// Does a task on a node: parameters (JSON), inputs in the order of the task's, and whether to go on.
 pub type RunTask = fn(&str, &[Arc<Blob>], &dyn Fn() -> bool) -> Result<TaskOutput, TaskError>;
@@ -23,6 +27,8 @@ pub struct JobKind {
     pub name: &'static str,
     /// The coordinator's side.
     pub start: Start,
+    /// The same, from what [`Job::save`] gave.
+    pub resume: Resume,
     /// The node's side.
     pub run: RunTask,
 }
@@ -111,6 +117,31 @@ pub struct TaskOutput {
     pub metrics: String,
 }
 
+/// What a job needs to go on in another process, but for the answers of the round at work.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// As the kind defines it.
+    pub json: String,
+    /// The blobs that it speaks of, by their places.
+    pub blobs: Vec<Arc<Blob>>,
+}
+
+impl PartialEq for Saved {
+    fn eq(&self, other: &Self) -> bool {
+        let digests = |saved: &Self| saved.blobs.iter().map(|blob| blob.digest()).collect::<Vec<_>>();
+        self.json == other.json && digests(self) == digests(other)
+    }
+}
+
+/// When a round may close without its last tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quorum {
+    /// The share of the tasks that must have answered, above 0 and at most 1.
+    pub share: f64,
+    /// How long after the round's start; `None`: when the others would usually have answered.
+    pub deadline: Option<Duration>,
+}
+
 /// The coordinator's side of a job. It only knows tasks and results; nodes and retries are the engine's.
 pub trait Job: Send {
     /// The tasks that have become ready since the last call, in order.
@@ -135,6 +166,22 @@ pub trait Job: Send {
         Vec::new()
     }
 
+    /// When a round may close without its last tasks; `None`: never.
+    fn quorum(&self) -> Option<Quorum> {
+        None
+    }
+
+    /// Closes the round at work with the answers that have come; called only when [`Job::quorum`] allows it.
+    fn close_early(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// All that it needs to go on elsewhere, but for the answers of the round at work: those are completed again.
+    fn save(&self) -> Saved;
+
+    /// What was under way when it was saved, and has to be done again. Called once, after a resume and before any answer.
+    fn reopened(&mut self) -> Vec<Effect>;
+
     /// How far it is.
     fn progress(&self) -> Progress;
 
@@ -154,12 +201,16 @@ pub enum Effect {
         /// The rows to measure on.
         validation: Arc<Blob>,
     },
+    /// What [`Job::save`] gives has changed: it is to be kept.
+    Save,
     /// A round is over.
     Closed {
         /// Which.
         round: Round,
         /// What its model is worth.
         result: RoundResult,
+        /// The tasks that it was closed without, by their places.
+        left_out: Vec<u32>,
     },
     /// The job cannot go on.
     Failed {
@@ -180,15 +231,19 @@ pub enum Effect {
 }
 
 /// What a round has come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoundResult {
     /// Wrong answers on the validation rows, as a share of them; of values the root mean squared error.
+    #[serde(with = "exact")]
     pub validation_error: f64,
     /// The mean loss on the validation rows.
+    #[serde(with = "exact")]
     pub validation_loss: f64,
     /// As the validation error, of the tasks' models on their own rows, before folding.
+    #[serde(with = "exact")]
     pub training_error: f64,
     /// The mean loss on the training rows while they were learnt from, if the nodes tell it.
+    #[serde(with = "exact::option")]
     pub training_loss: Option<f64>,
 }
 
@@ -242,6 +297,9 @@ pub enum JobError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What was saved of a job is not what the kind saves.
+    #[error("what was saved of it cannot be used: {0}")]
+    Saved(String),
     /// The network cannot be made.
     #[error(transparent)]
     Model(#[from] crate::model::ModelError),

@@ -18,9 +18,11 @@ pub struct Measured {
     pub rows: u64,
     /// The share of the rows that are given a wrong class, from 0 to 1; for values the root of the mean squared error, in
     /// the values' own unit.
+    #[serde(with = "crate::types::exact")]
     pub error: f64,
     /// The mean over the rows of minus the natural logarithm of the right class' probability; for values of half the
     /// squared standardised error. Not finite if outputs have left the range of numbers.
+    #[serde(with = "crate::types::exact")]
     pub loss: f64,
     /// What else there is to say.
     pub answers: Answers,
@@ -36,13 +38,16 @@ pub enum Answers {
         confusion: Vec<Confused>,
         /// The mean difference between how sure the model is and how often it is right, in 15 bins of equal width by how
         /// sure it is; from 0 to 1.
+        #[serde(with = "crate::types::exact")]
         calibration_error: f64,
     },
     /// Of values, in their own unit.
     Values {
         /// The mean absolute error.
+        #[serde(with = "crate::types::exact")]
         mean_absolute_error: f64,
         /// The share of the values' variance that is explained, 1 at best; none if the values are all the same.
+        #[serde(with = "crate::types::exact::option")]
         r_squared: Option<f64>,
     },
 }

@@ -5,6 +5,7 @@ use super::task::TrainingMetrics;
 use crate::jobs::BadAnswer;
 use crate::model::Fold;
 use crate::model::{Mlp, ModelError};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The answers so far.
@@ -18,7 +19,7 @@ pub(super) struct Answers {
 }
 
 /// What a task told of its part.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Told {
     rows: f64,
     error: f64,
@@ -26,6 +27,7 @@ struct Told {
 }
 
 /// What the tasks of a round told of their rows.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Summary(Vec<Told>);
 
 impl Answers {
@@ -57,8 +59,17 @@ impl Answers {
         Ok(())
     }
 
-    /// The change of the round.
-    pub(super) fn finish(self) -> Result<(Mlp<f64>, Summary), ModelError> {
+    /// Those of so many parts that have no answer.
+    pub(super) fn missing(&self, parts: u32) -> Vec<u32> {
+        (0..parts).filter(|part| !self.told.contains_key(part)).collect()
+    }
+
+    /// The change of the round, by the answers that have come.
+    pub(super) fn finish(mut self, parts: &[Part]) -> Result<(Mlp<f64>, Summary), ModelError> {
+        // Those after the first part that is missing, if the round closes without it.
+        for (place, change) in std::mem::take(&mut self.early) {
+            self.fold.add(change, parts.get(place as usize).map_or(0, |part| part.rows))?;
+        }
         Ok((self.fold.finish()?, Summary(self.told.into_values().collect())))
     }
 }

@@ -4,13 +4,15 @@
 mod answers;
 mod parts;
 mod request;
+mod saved;
 mod task;
 
-pub use request::{EARLY_STOP, Stopping, TrainingRequest};
+pub use request::{EARLY_STOP, EarlyClose, Stopping, TrainingRequest};
 pub use task::{OriginalTask, PartTask, TrainingMetrics, TrainingTask};
 
 use super::{
-    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Progress, RoundResult, TaskInput, TaskOutput, TaskSpec,
+    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Progress, Quorum, RoundResult, Saved, TaskInput,
+    TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
 use crate::data::{Dataset, Scaling};
@@ -24,7 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The row of [`super::JOB_KINDS`].
-pub const KIND: JobKind = JobKind { name: "train", start: TrainingJob::start, run: task::run };
+pub const KIND: JobKind = JobKind {
+    name: "train",
+    start: |parameters, corpus| Ok(Box::new(TrainingJob::start(parameters, corpus)?)),
+    resume: |parameters, corpus, saved| Ok(Box::new(TrainingJob::resume(parameters, corpus, saved)?)),
+    run: task::run,
+};
 
 /// How many closed rounds may wait to be measured while the next one trains.
 const MOST_UNMEASURED: usize = 2;
@@ -38,7 +45,7 @@ struct TrainingJob {
     parts: Vec<Part>,
     /// The round at work, from 1; one more than `request.rounds` when all are closed.
     round: u32,
-    weights: Arc<Mlp<f32>>,
+    version: Version,
     handed_out: bool,
     answers: Answers,
     outer: Box<dyn Outer>,
@@ -51,30 +58,57 @@ struct TrainingJob {
     time_is_up: bool,
 }
 
+/// The weights after a round, or the first ones.
+#[derive(Clone)]
+struct Version {
+    weights: Arc<Mlp<f32>>,
+    /// As tasks get them.
+    blob: Arc<Blob>,
+}
+
 /// A round that is closed but for the measuring of its model.
 struct Unmeasured {
-    weights: Arc<Mlp<f32>>,
+    version: Version,
     training: Summary,
+    left_out: Vec<u32>,
 }
 
 /// A round's model, measured.
 struct Candidate {
     round: u32,
-    weights: Arc<Mlp<f32>>,
+    version: Version,
     measured: Measured,
 }
 
+impl Version {
+    fn new(weights: Arc<Mlp<f32>>, request: &TrainingRequest, form: &Form) -> Self {
+        let bytes = if request.method.is_none() {
+            weights.to_safetensors(None)
+        } else {
+            let mut form = form.clone();
+            // Nodes need no names of classes.
+            if let Output::Classes(names) = &mut form.output {
+                names.clear();
+            }
+            Model { weights: Mlp::clone(&weights), form, notes: BTreeMap::new() }.to_safetensors()
+        };
+        Self { weights, blob: Arc::new(Blob::new(bytes)) }
+    }
+}
+
 impl TrainingJob {
-    fn start(parameters: &str, corpus: Corpus) -> Result<Box<dyn Job>, JobError> {
+    fn start(parameters: &str, corpus: Corpus) -> Result<Self, JobError> {
         let request: TrainingRequest = serde_json::from_str(parameters)?;
         request.check(&corpus)?;
         let outputs = corpus.classes.len().max(1);
         let shape = Shape::new([&[corpus.columns], request.hidden.as_slice(), &[outputs]].concat())?;
-        Ok(Box::new(Self {
-            form: form(&request, &corpus)?,
+        let form = form(&request, &corpus)?;
+        let weights = Arc::new(Mlp::init_by(&shape, request.seed, request.init()));
+        Ok(Self {
+            version: Version::new(weights, &request, &form),
+            form,
             parts: parts::cut(&corpus, request.replicas),
             round: 1,
-            weights: Arc::new(Mlp::init_by(&shape, request.seed, request.init())),
             handed_out: false,
             answers: Answers::new(request.fold.start()?),
             outer: request.outer.start()?,
@@ -84,46 +118,40 @@ impl TrainingJob {
             time_is_up: false,
             request,
             corpus,
-        }))
+        })
     }
 
     /// Closes the round at work: the folded changes make the next weights.
-    fn close_round(&mut self) -> Effect {
+    fn close_round(&mut self) -> Vec<Effect> {
+        let left_out = self.answers.missing(self.parts.len() as u32);
         match self.next_weights() {
             Ok(training) => {
-                let model = self.model(self.weights.clone());
-                let unmeasured = Unmeasured { weights: self.weights.clone(), training };
+                let unmeasured = Unmeasured { version: self.version.clone(), training, left_out };
+                let measure = self.evaluation(self.round, &unmeasured);
                 self.unmeasured.insert(self.round, unmeasured);
-                let round = Round(self.round);
                 self.round += 1;
                 self.handed_out = false;
-                Effect::Evaluate { round, model: Arc::new(model), validation: self.corpus.validation.blob.clone() }
+                vec![Effect::Save, measure]
             }
-            Err(e) => Effect::Failed { reason: format!("round {}: {e}", self.round) },
+            Err(e) => vec![Effect::Failed { reason: format!("round {}: {e}", self.round) }],
         }
+    }
+
+    fn evaluation(&self, round: u32, unmeasured: &Unmeasured) -> Effect {
+        let model = Arc::new(self.model(unmeasured.version.weights.clone()));
+        Effect::Evaluate { round: Round(round), model, validation: self.corpus.validation.blob.clone() }
     }
 
     fn next_weights(&mut self) -> Result<Summary, JobError> {
         let answers = std::mem::replace(&mut self.answers, Answers::new(self.request.fold.start()?));
-        let (change, training) = answers.finish()?;
-        self.weights = Arc::new(self.outer.step(&self.weights, &change)?);
+        let (change, training) = answers.finish(&self.parts)?;
+        let weights = Arc::new(self.outer.step(&self.version.weights, &change)?);
+        self.version = Version::new(weights, &self.request, &self.form);
         Ok(training)
     }
 
     fn model(&self, weights: Arc<Mlp<f32>>) -> Model {
         Model { weights: Arc::unwrap_or_clone(weights), form: self.form.clone(), notes: BTreeMap::new() }
-    }
-
-    /// The round's model as tasks get it: nodes need no names of classes.
-    fn task_model(&self) -> Blob {
-        if self.request.method.is_none() {
-            return Blob::new(self.weights.to_safetensors(None));
-        }
-        let mut model = self.model(self.weights.clone());
-        if let Output::Classes(names) = &mut model.form.output {
-            names.clear();
-        }
-        Blob::new(model.to_safetensors())
     }
 
     /// What a task is told.
@@ -138,19 +166,19 @@ impl TrainingJob {
         TrainingTask::Part(PartTask { learning, place, first_row: part.first_row, rows: part.rows })
     }
 
-    fn spec(&self, place: usize, part: &Part, model: &Arc<Blob>) -> TaskSpec {
+    fn spec(&self, place: usize, part: &Part) -> TaskSpec {
         let directory = self.corpus.name.trim_end_matches('/');
         let shards = self.corpus.shards[part.shards.clone()].iter().map(|shard| TaskInput::Shard {
             path: format!("{directory}/{}", shard.name),
             digest: shard.blob.digest(),
         });
-        let parameters = self.weights.shape().parameters() as f64;
+        let parameters = self.version.weights.shape().parameters() as f64;
         TaskSpec {
             id: TaskId { round: Round(self.round), shard: place as u32 },
             kind: KIND.name,
             // Numbers and names can be written.
             parameters: serde_json::to_string(&self.parameters(place, part)).unwrap_or_default(),
-            inputs: shards.chain([TaskInput::Made(model.clone())]).collect(),
+            inputs: shards.chain([TaskInput::Made(self.version.blob.clone())]).collect(),
             // Forward, backward, gradient: two operations each for a weight and a row.
             cost: 6.0 * parameters * part.rows as f64 * f64::from(self.request.epochs),
             for_originals: self.request.method.is_none(),
@@ -158,12 +186,12 @@ impl TrainingJob {
     }
 
     /// Takes a measured round as the result, if it is to be; whether the job is over by what was asked.
-    fn consider(&mut self, round: u32, weights: Arc<Mlp<f32>>, measured: &Measured) -> bool {
+    fn consider(&mut self, round: u32, version: Version, measured: &Measured) -> bool {
         let Stopping { target_error, patience, .. } = self.request.stopping;
         let better = self.result.as_ref().is_none_or(|result| measured.error < result.measured.error);
         self.no_better = if better { 0 } else { self.no_better + 1 };
         if better || !self.request.stopping.is_asked() {
-            self.result = Some(Candidate { round, weights, measured: measured.clone() });
+            self.result = Some(Candidate { round, version, measured: measured.clone() });
         }
         round == self.request.rounds
             || self.time_is_up
@@ -173,9 +201,9 @@ impl TrainingJob {
 
     /// The job ends with the result that it has, if it has one.
     fn finish(&mut self) -> Option<Effect> {
-        let Candidate { round, weights, measured } = self.result.take()?;
-        let digest = weights.digest();
-        let mut model = self.model(weights);
+        let Candidate { round, version, measured } = self.result.take()?;
+        let digest = version.weights.digest();
+        let mut model = self.model(version.weights);
         let request = serde_json::to_string(&self.request).unwrap_or_default();
         model.notes = BTreeMap::from([
             ("round".to_owned(), round.to_string()),
@@ -217,9 +245,8 @@ impl Job for TrainingJob {
             return Vec::new();
         }
         self.handed_out = true;
-        let model = Arc::new(self.task_model());
         let parts = self.parts.iter().enumerate();
-        parts.map(|(place, part)| self.spec(place, part, &model)).collect()
+        parts.map(|(place, part)| self.spec(place, part)).collect()
     }
 
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
@@ -231,8 +258,9 @@ impl Job for TrainingJob {
             .map_err(|e| BadAnswer(format!("its metrics cannot be read: {e}")))?;
         let (change, _) = Mlp::from_safetensors(&output.bytes)
             .map_err(|e| BadAnswer(format!("its weights cannot be used: {e}")))?;
-        if change.shape() != self.weights.shape() {
-            let (got, expected) = (change.shape(), self.weights.shape());
+        let expected = self.version.weights.shape();
+        if change.shape() != expected {
+            let got = change.shape();
             return Err(BadAnswer(format!("its weights are of shape {got}, not {expected}")));
         }
         let rows_fit = metrics.rows == part.rows || metrics.rows == 0;
@@ -245,19 +273,38 @@ impl Job for TrainingJob {
         if self.answers.done() < self.parts.len() {
             return Ok(Vec::new());
         }
-        Ok(vec![self.close_round()])
+        Ok(self.close_round())
+    }
+
+    fn quorum(&self) -> Option<Quorum> {
+        self.request.early_close.map(|early| early.quorum())
+    }
+
+    fn close_early(&mut self) -> Vec<Effect> {
+        // At least one answer, or there is no mean.
+        if self.handed_out && self.answers.done() > 0 { self.close_round() } else { Vec::new() }
+    }
+
+    fn save(&self) -> Saved {
+        saved::save(self)
+    }
+
+    fn reopened(&mut self) -> Vec<Effect> {
+        self.unmeasured.iter().map(|(&round, unmeasured)| self.evaluation(round, unmeasured)).collect()
     }
 
     fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect> {
-        let Some(Unmeasured { weights, training }) = self.unmeasured.remove(&round.0) else { return Vec::new() };
+        let Some(Unmeasured { version, training, left_out }) = self.unmeasured.remove(&round.0) else {
+            return Vec::new();
+        };
         let result = RoundResult {
             validation_error: measured.error,
             validation_loss: measured.loss,
             training_error: training.error(self.corpus.classes.is_empty()),
             training_loss: training.loss(),
         };
-        let mut effects = vec![Effect::Closed { round, result }];
-        if self.consider(round.0, weights, measured) {
+        let mut effects = vec![Effect::Closed { round, result, left_out }];
+        if self.consider(round.0, version, measured) {
             effects.extend(self.finish());
         }
         effects
@@ -275,13 +322,14 @@ impl Job for TrainingJob {
     }
 
     fn memory(&self) -> usize {
-        // The weights of this round, of those that are being measured and of the best, as a blob; the outer state; the
-        // fold, where all changes of a round may wait for the first.
-        let parameters = self.weights.shape().parameters();
-        let copies = 3 + MOST_UNMEASURED;
+        // The weights of this round, of those that are being measured and of the best, each as numbers and as a blob; the
+        // model file; the outer state, twice while it is saved; the fold, where all changes of a round may wait for the
+        // first.
+        let parameters = self.version.weights.shape().parameters();
+        let copies = 2 * (2 + MOST_UNMEASURED) + 1;
         // Settings without a row were refused.
         let of_fold = self.request.fold.row().map_or(0, |row| (row.bytes)(parameters, self.parts.len()));
-        let of_outer = self.request.outer.row().map_or(0, |row| row.bytes(parameters));
+        let of_outer = self.request.outer.row().map_or(0, |row| 2 * row.bytes(parameters));
         parameters.saturating_mul(copies * size_of::<f32>()).saturating_add(of_fold).saturating_add(of_outer)
     }
 

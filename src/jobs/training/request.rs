@@ -1,10 +1,11 @@
 //! Owns what a client asks of a training job, and whether that can be done.
 
-use crate::jobs::{Corpus, JobError};
+use crate::jobs::{Corpus, JobError, Quorum};
 use crate::model::FoldSettings;
 use crate::model::OuterSettings;
 use crate::model::{Activation, GradientDescent, Init, Learning, Method};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The original system's rule: stop when the summed loss changes by no more than this between two epochs.
 pub const EARLY_STOP: f64 = 0.2;
@@ -47,6 +48,9 @@ pub struct TrainingRequest {
     /// When the job ends before its last round.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stopping: Stopping,
+    /// When a round closes without its last tasks; without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_close: Option<EarlyClose>,
 }
 
 /// Whether a setting need not be written.
@@ -67,6 +71,38 @@ pub struct Stopping {
     /// After this many seconds, but not before a round is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_time_s: Option<f64>,
+}
+
+/// When a round closes without its last tasks. The same model then needs the same tasks to be counted; each round says
+/// which were not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyClose {
+    /// The share of a round's tasks that must have answered; above 0, at most 1.
+    pub quorum: f64,
+    /// Seconds since the round's start before which it waits for all; without it, until the others would usually have
+    /// answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_s: Option<f64>,
+}
+
+impl EarlyClose {
+    /// As the engine wants it.
+    pub(super) fn quorum(&self) -> Quorum {
+        // Deadlines out of range were refused.
+        let deadline = self.deadline_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        Quorum { share: self.quorum, deadline }
+    }
+
+    fn check(&self) -> Result<(), JobError> {
+        if !(self.quorum > 0.0 && self.quorum <= 1.0) {
+            return range("round quorum", self.quorum, "above 0 and at most 1");
+        }
+        match self.deadline_s.filter(|seconds| !(*seconds > 0.0 && *seconds <= 1e9)) {
+            Some(seconds) => range("round deadline", seconds, "above 0 and at most 1e9 seconds"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Stopping {
@@ -93,6 +129,7 @@ impl TrainingRequest {
             fold: FoldSettings::default(),
             outer: OuterSettings::default(),
             stopping: Stopping::default(),
+            early_close: None,
         }
     }
 
@@ -144,6 +181,7 @@ impl TrainingRequest {
         }
         self.fold.check_for(self.tasks(corpus))?;
         self.outer.check()?;
+        self.early_close.map_or(Ok(()), |early| early.check())?;
         self.stopping.check()
     }
 

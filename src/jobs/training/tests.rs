@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::model::Answers;
 use crate::types::Digest;
 use ndarray::Array2;
+use std::collections::VecDeque;
 
 /// Shards of 3, 5 and 2 rows of two features and three classes.
 fn shards() -> Vec<Arc<Blob>> {
@@ -31,7 +32,7 @@ fn corpus(blobs: &[Arc<Blob>]) -> Corpus {
 
 fn job(blobs: &[Arc<Blob>], rounds: u32) -> Box<dyn Job> {
     let parameters = format!(r#"{{"rounds": {rounds}, "epochs": 3, "hidden": [4], "eta": 0.01, "seed": 7}}"#);
-    TrainingJob::start(&parameters, corpus(blobs)).expect("a job")
+    Box::new(TrainingJob::start(&parameters, corpus(blobs)).expect("a job"))
 }
 
 fn answer(spec: &TaskSpec, blobs: &[Arc<Blob>]) -> TaskOutput {
@@ -58,7 +59,9 @@ fn weights(order: [usize; 3]) -> Digest {
         for place in order {
             effects = job.complete(tasks[place].id, &answer(&tasks[place], &blobs)).expect("a good answer");
         }
-        assert!(matches!(effects.as_slice(), [Effect::Evaluate { round: Round(r), .. }] if *r == round));
+        assert!(
+            matches!(effects.as_slice(), [Effect::Save, Effect::Evaluate { round: Round(r), .. }] if *r == round)
+        );
     }
     assert!(job.take_ready().is_empty());
     assert_eq!(job.evaluated(Round(1), &worth(0.5)).len(), 1);
@@ -204,7 +207,7 @@ impl Still {
         let parameters = format!(
             r#"{{"rounds": 9, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7, "stopping": {{{more}}}}}"#
         );
-        let job = TrainingJob::start(&parameters, corpus(&shards())).expect("a job");
+        let job = Box::new(TrainingJob::start(&parameters, corpus(&shards())).expect("a job"));
         Self { job, round: 0 }
     }
 
@@ -320,5 +323,137 @@ fn what_the_originals_rule_does_not_have_needs_an_optimizer() {
         let parameters = format!(r#"{{"rounds": 9, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7, {more}}}"#);
         let error = TrainingJob::start(&parameters, corpus(&shards())).err().expect(more).to_string();
         assert!(error.contains(expected), "{more}: {error}");
+    }
+}
+
+const LEARNING: &str = r#""method": {"batch_size": 2, "shuffle": true, "schedule": {"name": "constant", "warmup": 0},
+    "optimizer": {"name": "adam", "momentum": 0.9, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}, "weight_decay": 0,
+    "clip_norm": null, "dropout": 0, "label_smoothing": 0, "proximal": 0}, "replicas": 3, "standardize": true,
+    "outer": {"name": "momentum"}, "stopping": {"patience": 2}"#;
+
+/// Plays a job to its end, one answer at a time; before each step that `stops` names the job is made again of what was
+/// saved and of the answers since.
+fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
+    let blobs = shards();
+    let parameters = format!(r#"{{"rounds": 5, "epochs": 2, "hidden": [4], "eta": 0.01, "seed": 7{more}}}"#);
+    let mut job = (KIND.start)(&parameters, corpus(&blobs)).expect("a job");
+    let mut tasks: VecDeque<TaskSpec> = job.take_ready().into();
+    let mut measures: VecDeque<Effect> = VecDeque::new();
+    let (mut saved, mut since): (Option<Saved>, Vec<(TaskId, TaskOutput)>) = (None, Vec::new());
+    for step in 0..10_000 {
+        if stops(step) {
+            job = match &saved {
+                Some(saved) => (KIND.resume)(&parameters, corpus(&blobs), saved).expect("the job"),
+                None => (KIND.start)(&parameters, corpus(&blobs)).expect("the job"),
+            };
+            measures = job.reopened().into();
+            tasks = job.take_ready().into();
+            for (task, output) in &since {
+                assert!(job.complete(*task, output).expect("a good answer").is_empty());
+                tasks.retain(|open| open.id != *task);
+            }
+        }
+        // Measured late, so that rounds are under way when the job is saved.
+        let effects = match (tasks.pop_front(), measures.len() > 1) {
+            (Some(task), false) => {
+                let inputs: Vec<_> = task.inputs.iter().map(|input| input_blob(input, &blobs)).collect();
+                let output = run(&task.parameters, &inputs, &|| true).expect("an answer");
+                let effects = job.complete(task.id, &output).expect("a good answer");
+                since.push((task.id, output));
+                effects
+            }
+            (task, _) => {
+                tasks.extend(task);
+                let Some(Effect::Evaluate { round, model, validation }) = measures.pop_front() else {
+                    panic!("nothing is left to do")
+                };
+                let data = validation.dataset(3).expect("rows");
+                job.evaluated(round, &crate::model::measure(&model, &data).expect("measured"))
+            }
+        };
+        for effect in effects {
+            match effect {
+                Effect::Save => {
+                    (saved, since) = (Some(job.save()), Vec::new());
+                }
+                Effect::Finished { weights, round, .. } => return (weights, round),
+                Effect::Evaluate { .. } => measures.push_back(effect),
+                Effect::Closed { .. } | Effect::Failed { .. } => {}
+            }
+        }
+        tasks.extend(job.take_ready());
+    }
+    panic!("the job does not end")
+}
+
+fn input_blob(input: &TaskInput, blobs: &[Arc<Blob>]) -> Arc<Blob> {
+    match input {
+        TaskInput::Shard { digest, .. } => blobs.iter().find(|blob| blob.digest() == *digest).unwrap().clone(),
+        TaskInput::Made(model) => model.clone(),
+    }
+}
+
+#[test]
+fn a_job_goes_on_from_what_was_saved_wherever_it_was_stopped() {
+    for more in [String::new(), format!(", {LEARNING}")] {
+        let undisturbed = played(&more, |_| false);
+        for stop in 0..24 {
+            assert_eq!(played(&more, |step| step == stop), undisturbed, "stopped at step {stop}{more}");
+        }
+        // More often, and nothing would be measured between two stops.
+        assert_eq!(played(&more, |step| step % 4 == 3), undisturbed, "stopped again and again{more}");
+    }
+}
+
+#[test]
+fn what_was_not_saved_by_a_job_is_refused() {
+    let blobs = shards();
+    let parameters = r#"{"rounds": 2, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7}"#;
+    let mut job = (KIND.start)(parameters, corpus(&blobs)).expect("a job");
+    let tasks = job.take_ready();
+    tasks.iter().for_each(|task| drop(job.complete(task.id, &answer(task, &blobs)).expect("a good answer")));
+    let good = job.save();
+    assert!((KIND.resume)(parameters, corpus(&blobs), &good).is_ok());
+    for (json, blobs_left) in [
+        (good.json.replace("\"round\":2", "\"round\":9"), 9),
+        (good.json.replace("\"weights\":0", "\"weights\":7"), 9),
+        (good.json.replace("\"weights\":0", "\"weights\":1"), 9),
+        (good.json.clone(), 0),
+        (String::new(), 9),
+    ] {
+        let bad = Saved { json, blobs: good.blobs.iter().take(blobs_left).cloned().collect() };
+        let error = (KIND.resume)(parameters, corpus(&blobs), &bad).err().expect(&bad.json).to_string();
+        assert!(error.starts_with("what was saved of it cannot be used: "), "{error}");
+    }
+}
+
+#[test]
+fn a_round_may_close_without_its_last_tasks_and_says_so() {
+    let blobs = shards();
+    let close = |left: &[usize]| {
+        let early = r#""early_close": {"quorum": 0.5, "deadline_s": 2}"#;
+        let parameters =
+            format!(r#"{{"rounds": 1, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7, {early}}}"#);
+        let mut job = (KIND.start)(&parameters, corpus(&blobs)).expect("a job");
+        assert_eq!(job.quorum(), Some(Quorum { share: 0.5, deadline: Some(Duration::from_secs(2)) }));
+        let tasks = job.take_ready();
+        assert!(job.close_early().is_empty(), "not without any answer");
+        for task in tasks.iter().enumerate().filter(|(place, _)| !left.contains(place)).map(|(_, task)| task) {
+            job.complete(task.id, &answer(task, &blobs)).expect("a good answer");
+        }
+        job.close_early();
+        let effects = job.evaluated(Round(1), &worth(0.5));
+        let [Effect::Closed { left_out, .. }, Effect::Finished { weights, .. }] = effects.as_slice() else {
+            panic!("{effects:?}")
+        };
+        (left_out.clone(), *weights)
+    };
+    let whole = close(&[]);
+    assert!(whole.0.is_empty());
+    for left in [&[0][..], &[1], &[2], &[0, 1]] {
+        let closed = close(left);
+        assert_eq!(closed.0, left.iter().map(|&place| place as u32).collect::<Vec<_>>());
+        assert_ne!(closed.1, whole.1);
+        assert_eq!(close(left), closed, "the same set, the same model");
     }
 }
