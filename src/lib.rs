@@ -13,6 +13,7 @@
 //! | [`model`] | the network, its kernels, training, averaging, files |
 //! | [`policy`] | which node gets a task |
 //! | [`jobs`] | what a job's tasks are and what their results change |
+//! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
 //! | [`wire`] | the generated Thrift code, and the step to our types |
 //! | [`rpc`] | connections: server, client, limits |
@@ -64,6 +65,7 @@ pub mod engine;
 pub mod gossip;
 pub mod ingest;
 pub mod jobs;
+pub mod ledger;
 pub mod model;
 pub mod node;
 pub mod policy;

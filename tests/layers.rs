@@ -11,7 +11,9 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("policy", 1, &["types"]),
     ("model", 2, &["types", "data"]),
     ("jobs", 3, &["types", "data", "model"]),
-    ("engine", 4, &["types", "data", "model", "policy", "jobs"]),
+    ("ledger", 4, &["types", "data", "model", "jobs"]),
+    ("engine", 5, &["types", "data", "model", "policy", "jobs", "ledger"]),
+    ("tenure", 5, &["types", "data", "ledger"]),
     ("wire", 5, &["types", "model"]),
     ("ingest", 5, &["data"]),
     ("rpc", 6, &["types", "wire"]),
@@ -21,7 +23,10 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     (
         "coordinator",
         7,
-        &["types", "data", "model", "policy", "jobs", "engine", "wire", "rpc", "store", "gossip", "ingest"],
+        &[
+            "types", "data", "model", "policy", "jobs", "ledger", "engine", "tenure", "wire", "rpc", "store",
+            "gossip", "ingest",
+        ],
     ),
     ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("report", 8, &["jobs", "client"]),
@@ -31,7 +36,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
 ];
 
 /// The modules that know nothing of the world around them.
-const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "report"];
+const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "ledger", "engine", "tenure", "report"];
 
 /// What those must not touch: sockets, files, threads, clocks, global random numbers, printing, hash order.
 const BANNED: &[&str] = &[

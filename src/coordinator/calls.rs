@@ -219,7 +219,8 @@ fn round_report(closed: &ClosedRound) -> RoundReport {
         validation_loss: Some(OrderedFloat(result.validation_loss)),
         training_loss: result.training_loss.map(OrderedFloat),
         spans: Some(closed.spans.iter().map(task_span).collect()),
-        left_out: None,
+        left_out: (!closed.left_out.is_empty())
+            .then(|| closed.left_out.iter().map(|&place| place as i32).collect()),
     }
 }
 
@@ -231,7 +232,7 @@ fn task_span(span: &Span) -> TaskSpan {
         start_s: OrderedFloat(span.start.as_secs_f64()),
         end_s: OrderedFloat(span.end.as_secs_f64()),
         busy_s: OrderedFloat(span.busy_s),
-        outcome: span.outcome.to_owned(),
+        outcome: span.outcome.clone().into_owned(),
         delayed: span.delayed,
     }
 }
@@ -240,7 +241,7 @@ fn node_report(node: &NodeStanding) -> NodeReport {
     let counts = &node.counts;
     NodeReport {
         address: node.address.clone(),
-        state: node.state.to_owned(),
+        state: node.state.clone().into_owned(),
         software: node.software.clone(),
         tasks: counts.tasks as i64,
         refusals: counts.refusals as i64,

@@ -3,6 +3,7 @@
 use super::Status;
 use crate::data::shared::Blob;
 use crate::jobs::{Job, TaskOutput, TaskSpec};
+use crate::ledger::Traffic;
 use crate::model::{Measured, Model};
 use crate::policy::Reason;
 use crate::types::{AttemptId, JobId, NodeId, Round};
@@ -97,15 +98,6 @@ pub enum Outcome {
         /// Why, for the user.
         reason: String,
     },
-}
-
-/// Bytes on the wire, as seen from the coordinator.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Traffic {
-    /// To the node.
-    pub sent: u64,
-    /// From the node.
-    pub received: u64,
 }
 
 /// What is to be done.

@@ -10,9 +10,9 @@ mod patience;
 mod run;
 mod schedule;
 
-pub use messages::{Action, Event, Hello, Outcome, Traffic};
-pub use node::NodeCounts;
-pub use run::{ClosedRound, Finish, MOST_SPANS, NodeStanding, Span, State, Status};
+pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
+pub use messages::{Action, Event, Hello, Outcome};
+pub use run::{MOST_SPANS, Status};
 
 use crate::jobs::{BadAnswer, Effect, TaskOutput};
 use crate::model::Measured;
@@ -261,9 +261,9 @@ impl Engine {
                 }
                 // Not kept anywhere yet.
                 Effect::Save => {}
-                Effect::Closed { round, result, left_out: _ } => {
+                Effect::Closed { round, result, left_out } => {
                     if let Some(run) = self.jobs.get_mut(&job) {
-                        run.closed(now, round, result);
+                        run.closed(now, round, result, left_out);
                     }
                 }
                 Effect::Failed { reason } => self.end(job, State::Failed { reason }, actions),
@@ -340,7 +340,7 @@ fn span(attempt: &Attempt, outcome: &Outcome) -> Span {
         Outcome::Lost { .. } => ("lost", 0.0, false),
     };
     let Attempt { node, task, .. } = *attempt;
-    Span { node, task, start: Duration::ZERO, end: Duration::ZERO, busy_s, outcome: name, delayed }
+    Span { node, task, start: Duration::ZERO, end: Duration::ZERO, busy_s, outcome: name.into(), delayed }
 }
 
 #[cfg(test)]

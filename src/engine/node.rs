@@ -1,6 +1,6 @@
 //! Owns what is known of one node: whether it answers, what it does, how fast it is and when to leave it alone.
 
-use super::{Action, Hello, Traffic};
+use super::{Action, Hello};
 use crate::policy::NodeView;
 use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,30 +30,6 @@ enum Link {
     Ready,
     /// It does not; it is probed again then.
     Down { until: Time },
-}
-
-/// What one job had of one node.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct NodeCounts {
-    /// Tasks done.
-    pub tasks: u64,
-    /// Tasks refused.
-    pub refusals: u64,
-    /// Tasks that the simulated load delayed.
-    pub delays: u64,
-    /// Tasks lost.
-    pub failures: u64,
-    /// Seconds of work, as the node reports them.
-    pub busy_s: f64,
-    /// Bytes on the wire.
-    pub traffic: Traffic,
-}
-
-impl NodeCounts {
-    pub(super) fn add(&mut self, traffic: Traffic) {
-        self.traffic.sent += traffic.sent;
-        self.traffic.received += traffic.received;
-    }
 }
 
 pub(super) struct Node {

@@ -1,11 +1,11 @@
 //! Owns one job at work: its open tasks, who is at them, what it had of each node, and what its watchers were told.
 
-use super::node::{Node, NodeCounts};
+use super::node::Node;
 use super::patience::Patience;
-use crate::data::shared::Blob;
 use crate::jobs::{BadAnswer, Effect, Job, Progress, RoundResult, TaskOutput, TaskSpec};
+use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State};
 use crate::model::Measured;
-use crate::types::{AttemptId, Digest, NodeId, Round, TaskId, Time};
+use crate::types::{AttemptId, NodeId, Round, TaskId, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,74 +20,6 @@ const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
 /// How many spans of a job are noted: enough for a picture, and no burden in a job of a million rounds.
 pub const MOST_SPANS: usize = 50_000;
-
-/// Whether a job goes on.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// It goes on.
-    Running,
-    /// It has its result.
-    Done {
-        /// The SHA-256 of the final weights.
-        weights: Digest,
-    },
-    /// It cannot have one.
-    Failed {
-        /// Why, for the user.
-        reason: String,
-    },
-    /// Its client wanted no more of it.
-    Cancelled,
-}
-
-/// A round that is over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClosedRound {
-    /// Which.
-    pub round: Round,
-    /// What it has come to.
-    pub result: RoundResult,
-    /// From the end of the round before (or the start) to the end of this one.
-    pub wall: Duration,
-    /// What nodes did meanwhile, in the order of its end; the first [`MOST_SPANS`] of a job.
-    pub spans: Vec<Span>,
-}
-
-/// A node's work at a task, or what came in its place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Span {
-    /// Which node.
-    pub node: NodeId,
-    /// Which task.
-    pub task: TaskId,
-    /// When it was sent, since the job came.
-    pub start: Duration,
-    /// When its end was heard of.
-    pub end: Duration,
-    /// Seconds of work in between, as the node reports them.
-    pub busy_s: f64,
-    /// "done", "refused", "lost", "abandoned", "failed".
-    pub outcome: &'static str,
-    /// The simulated load delayed it.
-    pub delayed: bool,
-}
-
-/// The result of a job.
-#[derive(Clone, Debug)]
-pub struct Finish {
-    /// The model file.
-    pub model: Arc<Blob>,
-    /// The round whose model it is.
-    pub round: Round,
-    /// What it is worth.
-    pub measured: Box<Measured>,
-}
-
-impl PartialEq for Finish {
-    fn eq(&self, other: &Self) -> bool {
-        self.model.digest() == other.model.digest()
-    }
-}
 
 /// How a job stands, for those who watch it.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,19 +44,6 @@ pub struct Status {
     pub wall: Duration,
     /// The result; told once, when there is one.
     pub finish: Option<Finish>,
-}
-
-/// A node as a job's report shows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NodeStanding {
-    /// host:port
-    pub address: String,
-    /// "ready", "busy", "backing off", "unreachable".
-    pub state: &'static str,
-    /// Program and version.
-    pub software: String,
-    /// What the job had of it.
-    pub counts: NodeCounts,
 }
 
 /// A task that has no answer yet.
@@ -281,10 +200,10 @@ impl Run {
         effects
     }
 
-    pub(super) fn closed(&mut self, now: Time, round: Round, result: RoundResult) {
+    pub(super) fn closed(&mut self, now: Time, round: Round, result: RoundResult, left_out: Vec<u32>) {
         let wall = now.since(self.last_close);
         self.last_close = now;
-        self.closed.push(ClosedRound { round, result, wall, spans: std::mem::take(&mut self.spans) });
+        self.closed.push(ClosedRound { round, result, wall, spans: std::mem::take(&mut self.spans), left_out });
     }
 
     /// Notes what became of an attempt that was sent at `since`.
@@ -345,7 +264,7 @@ impl Run {
         if !status.closed.is_empty() || status.state != State::Running {
             let standing = |node: &Node| NodeStanding {
                 address: node.address.clone(),
-                state: node.state(now),
+                state: node.state(now).into(),
                 software: node.software.clone(),
                 counts: self.counts.get(&node.id).copied().unwrap_or_default(),
             };
