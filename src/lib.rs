@@ -15,6 +15,7 @@
 //! | [`jobs`] | what a job's tasks are and what their results change |
 //! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
+//! | [`tenure`] | who leads, and the log that it writes |
 //! | [`wire`] | the generated Thrift code, and the step to our types |
 //! | [`rpc`] | connections: server, client, limits |
 //! | [`store`] | blobs by their digests |
@@ -72,5 +73,6 @@ pub mod policy;
 pub mod report;
 pub mod rpc;
 pub mod store;
+pub mod tenure;
 pub mod types;
 pub mod wire;

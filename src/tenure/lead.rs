@@ -1,0 +1,108 @@
+//! Owns leading: writing records to the log, snapshots, and deleting what those make unnecessary.
+
+use super::desk::{Desk, Put, Stop};
+use super::keys::{self, LOG, SNAPSHOTS};
+use super::{News, Term};
+use crate::ledger::{self, Entry, Ledger};
+use std::time::Duration;
+
+/// A leader with nothing to write looks this often whether it still leads.
+const LOOK: Duration = Duration::from_secs(1);
+/// A snapshot is written after so many entries, or bytes of them.
+const ENTRIES: u64 = if cfg!(test) { 6 } else { 512 };
+const BYTES: usize = 32 << 20;
+/// Entries that are left before a snapshot. No reader needs them; people may.
+const LEFT: u64 = if cfg!(test) { 1 } else { 64 };
+/// Snapshots that are kept: if the newest is damaged, there is another.
+const SNAPSHOTS_KEPT: usize = 2;
+
+/// What has been written since the last snapshot.
+#[derive(Default)]
+struct Since {
+    entries: u64,
+    bytes: usize,
+}
+
+/// Writes records until it leads no more; says why.
+pub(super) async fn lead(desk: &Desk, mut term: Term) -> String {
+    let mut since = Since::default();
+    match write_all(desk, &mut term, &mut since).await {
+        Ok(reason) => reason,
+        Err(Stop) => "told to stand by".to_owned(),
+    }
+}
+
+async fn write_all(desk: &Desk, term: &mut Term, since: &mut Since) -> Result<String, Stop> {
+    let mut committed = 0;
+    loop {
+        let records = std::mem::take(&mut desk.shared().records);
+        if records.is_empty() {
+            if desk.shared().wants_to_stop {
+                return Err(Stop);
+            }
+            desk.pause(LOOK).await;
+            if desk.shared().records.is_empty() && newer_leader(desk, term).await? {
+                return Ok("another leads".to_owned());
+            }
+            continue;
+        }
+        let count = records.len() as u64;
+        let entry = Entry { records: ledger::reduced(records), ..header(desk, term) };
+        let written = entry.write(&desk.ledger());
+        for blob in written.blobs {
+            desk.keep(&blob).await?;
+        }
+        since.entries += 1;
+        since.bytes += written.bytes.len();
+        if let Put::Taken(_) = desk.put(keys::log(term.position + 1), written.bytes).await? {
+            return Ok(format!("another has written {}", keys::log(term.position + 1)));
+        }
+        // Without this, one that slept until the log was cut off before a snapshot would write where nobody reads.
+        if newer_leader(desk, term).await? {
+            return Ok("another leads".to_owned());
+        }
+        term.position += 1;
+        entry.apply_to(&mut desk.ledger());
+        committed += count;
+        desk.tell(News::Committed { records: committed });
+        if since.entries >= ENTRIES || since.bytes >= BYTES {
+            snapshot(desk, term).await?;
+            *since = Since::default();
+        }
+    }
+}
+
+fn header(desk: &Desk, term: &Term) -> Entry {
+    let last_job = desk.ledger().last_job();
+    let (leader, instance) = (term.leader.address.clone(), term.leader.instance.clone());
+    Entry { epoch: term.epoch(), leader, instance, last_job, records: Vec::new() }
+}
+
+async fn newer_leader(desk: &Desk, term: &Term) -> Result<bool, Stop> {
+    let next = crate::types::Epoch(term.epoch().0 + 1);
+    Ok(desk.get(keys::leader(next)).await?.is_some())
+}
+
+/// Writes a snapshot of all up to here, and deletes what it makes unnecessary.
+async fn snapshot(desk: &Desk, term: &Term) -> Result<(), Stop> {
+    let records = desk.ledger().records();
+    let written = Entry { records, ..header(desk, term) }.write(&Ledger::default());
+    for blob in written.blobs {
+        desk.keep(&blob).await?;
+    }
+    desk.put(keys::snapshot(term.position), written.bytes).await?;
+    let snapshots = desk.list(SNAPSHOTS, "").await?;
+    // One that claims to lead may be reading from the snapshot before, or, if there was none, from the log's beginning.
+    let Some(surplus) = snapshots.len().checked_sub(SNAPSHOTS_KEPT) else { return Ok(()) };
+    let Some(oldest) = snapshots.get(surplus).and_then(|key| keys::number(key)) else { return Ok(()) };
+    for key in &snapshots[..surplus] {
+        desk.delete(key.clone()).await?;
+    }
+    for key in desk.list(LOG, "").await? {
+        if keys::number(&key).is_none_or(|position| position + LEFT > oldest) {
+            break;
+        }
+        desk.delete(key).await?;
+    }
+    Ok(())
+}
