@@ -15,6 +15,7 @@ use roundtable::coordinator::{self, Coordinator};
 use roundtable::engine::{Action, Engine, Event, Hello, Outcome, Traffic};
 use roundtable::jobs::training::TrainingRequest;
 use roundtable::jobs::{BadAnswer, Effect, Job, Progress, RoundResult, TaskOutput, TaskSpec};
+use roundtable::ledger::{CorpusRef, JobOrder, ShardRef};
 use roundtable::model::Measured;
 use roundtable::node::{self, Node};
 use roundtable::policy::{self, POLICIES};
@@ -23,6 +24,7 @@ use roundtable::types::{AttemptId, Digest, JobId, NodeId, Round, TaskId, Time};
 use roundtable::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn a_node() -> Node {
@@ -150,16 +152,35 @@ struct AtWork {
     now: Time,
     running: VecDeque<(AttemptId, NodeId)>,
     probed: VecDeque<NodeId>,
+    /// What the engine has had written, and what it has been told is durable: all at once.
+    records: u64,
+    committed: u64,
+}
+
+/// What nobody looks at here.
+fn order() -> Arc<JobOrder> {
+    let validation = ShardRef { name: String::new(), digest: Digest::of(b""), rows: 1 };
+    let corpus =
+        CorpusRef { name: String::new(), shards: Vec::new(), validation, columns: 1, classes: Vec::new() };
+    let (kind, parameters) = ("count".to_owned(), String::new());
+    Arc::new(JobOrder { kind, parameters, corpus, give_up_after: None, request_id: None, submitted_ms: 0 })
 }
 
 impl AtWork {
     fn new(policy: &policy::PolicyRow, nodes: u32, tasks: u32) -> Self {
         let addresses: Vec<String> = (0..nodes).map(|node| format!("node:{node}")).collect();
         let engine = Engine::new(policy, 1, &addresses);
-        let mut at_work = Self { engine, now: Time::default(), running: VecDeque::new(), probed: VecDeque::new() };
+        let mut at_work = Self {
+            engine,
+            now: Time::default(),
+            running: VecDeque::new(),
+            probed: VecDeque::new(),
+            records: 0,
+            committed: 0,
+        };
         (0..nodes).for_each(|node| at_work.answer(NodeId(node)));
         let work = Box::new(Counting { round: 1, width: tasks, done: 0, handed_out: false });
-        at_work.tell(Event::Submit { job: JobId(1), work, give_up_after: None });
+        at_work.tell(Event::Submit { job: JobId(1), work, order: order() });
         at_work
     }
 
@@ -173,8 +194,13 @@ impl AtWork {
             match action {
                 Action::Dispatch { attempt, node, .. } => self.running.push_back((attempt, node)),
                 Action::Probe { node, .. } => self.probed.push_back(node),
+                Action::Record(_) => self.records += 1,
                 _ => {}
             }
+        }
+        if self.records > self.committed {
+            self.committed = self.records;
+            self.tell(Event::Committed { records: self.records });
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Posted {
     /// The newest status, whose list of closed rounds is not used.
     pub(super) status: Option<Status>,
     /// All rounds that are over.
-    pub(super) closed: Vec<ClosedRound>,
+    pub(super) closed: Vec<Arc<ClosedRound>>,
     /// The newest list of nodes that was told.
     pub(super) nodes: Vec<NodeStanding>,
     /// The result, once there is one.

@@ -165,7 +165,7 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
         nodes_busy: 0,
         nodes_ready: 0,
         nodes_known: 0,
-        closed: told.iter().map(round_report).collect(),
+        closed: told.iter().map(|closed| round_report(closed)).collect(),
         notice: String::new(),
         nodes: posted.nodes.iter().map(node_report).collect(),
         weights_sha256: String::new(),

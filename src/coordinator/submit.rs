@@ -5,8 +5,10 @@ use crate::data::{self, Classes};
 use crate::engine::Event;
 use crate::ingest::{self, LastColumn};
 use crate::jobs::{self, Corpus, Shard};
+use crate::ledger::{CorpusRef, JobOrder, ShardRef};
 use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Shared {
@@ -41,12 +43,20 @@ impl Shared {
         give_up_after: Option<Duration>,
     ) -> Result<JobId, String> {
         let name = corpus.name.clone();
+        let order = JobOrder {
+            kind: kind.name.to_owned(),
+            parameters: parameters.to_owned(),
+            corpus: corpus_ref(&corpus),
+            give_up_after,
+            request_id: None,
+            submitted_ms: 0,
+        };
         let work = (kind.start)(parameters, corpus).map_err(|e| e.to_string())?;
         let job = self.next_job();
         self.board.open(job, work.memory(), self.config.store_limit)?;
         log::info!("job {job}: {} on {name}", kind.name);
         log::debug!("job {job}: {parameters}");
-        if self.tell(Event::Submit { job, work, give_up_after }) {
+        if self.tell(Event::Submit { job, work, order: Arc::new(order) }) {
             Ok(job)
         } else {
             Err("the coordinator is stopping".to_owned())
@@ -113,6 +123,19 @@ impl Shared {
             columns: columns.unwrap_or_default(),
             classes: request.classes.clone(),
         })
+    }
+}
+
+/// The same by digests.
+fn corpus_ref(corpus: &Corpus) -> CorpusRef {
+    let shard =
+        |shard: &Shard| ShardRef { name: shard.name.clone(), digest: shard.blob.digest(), rows: shard.rows };
+    CorpusRef {
+        name: corpus.name.clone(),
+        shards: corpus.shards.iter().map(shard).collect(),
+        validation: shard(&corpus.validation),
+        columns: corpus.columns,
+        classes: corpus.classes.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Status;
 use crate::data::shared::Blob;
 use crate::jobs::{Job, TaskOutput, TaskSpec};
-use crate::ledger::Traffic;
+use crate::ledger::{History, JobOrder, Record, Traffic};
 use crate::model::{Measured, Model};
 use crate::policy::Reason;
 use crate::types::{AttemptId, JobId, NodeId, Round};
@@ -32,8 +32,41 @@ pub enum Event {
         job: JobId,
         /// The job.
         work: Box<dyn Job>,
-        /// Fail it after this long without progress.
-        give_up_after: Option<Duration>,
+        /// What is wanted.
+        order: Arc<JobOrder>,
+    },
+    /// A job of the log goes on.
+    Restore {
+        /// Its number.
+        job: JobId,
+        /// The job, made of what it saved.
+        work: Box<dyn Job>,
+        /// What is known of it; it is running.
+        history: Box<History>,
+        /// It had ended, and that it goes on is to be recorded.
+        resumed: bool,
+    },
+    /// Records have become durable.
+    Committed {
+        /// How many of all that this engine has had written; it never falls.
+        records: u64,
+    },
+    /// A node is a member, or is back: it may have tasks as soon as it has answered a probe.
+    Joined {
+        /// host:port
+        address: String,
+    },
+    /// A node is about to go: it may finish what it is at.
+    Leaving {
+        /// host:port
+        address: String,
+    },
+    /// A node is no member any more, or is held to be dead.
+    Gone {
+        /// host:port
+        address: String,
+        /// Why, for the user.
+        reason: String,
     },
     /// A client wants no more of a job.
     Cancel {
@@ -142,6 +175,20 @@ pub enum Action {
         model: Arc<Model>,
         /// The rows' blob.
         validation: Arc<Blob>,
+    },
+    /// Write a record to the log, behind those before; report [`Event::Committed`] when it is durable.
+    Record(Record),
+    /// There is a node; comes before anything else about it.
+    Connect {
+        /// Its number, which no other node has or will have.
+        node: NodeId,
+        /// host:port
+        address: String,
+    },
+    /// A node has gone and nothing is waited for from it; nothing about it comes after this.
+    Disconnect {
+        /// Which node.
+        node: NodeId,
     },
     /// Tell those who watch a job.
     Publish {

@@ -3,25 +3,45 @@
 //! Nothing here waits, reads a clock or touches a socket: the coordinator (or a simulator) performs the actions and
 //! reports what came of them as events. The engine alone knows which nodes there are, what they do, and how far each
 //! job is.
+//!
+//! What jobs come to is written as [`Record`](crate::ledger::Record)s, and nobody is told of it before its record is
+//! durable. No event makes the engine look at all nodes, tasks or attempts: each thing that has to be looked at later has
+//! a timer, and what decisions need is kept in order.
 
+mod attempts;
+mod books;
+mod line;
+mod membership;
 mod messages;
 mod node;
+mod nodes;
 mod patience;
+mod publish;
+mod quorum;
+mod restore;
 mod run;
 mod schedule;
+mod timers;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
 pub use messages::{Action, Event, Hello, Outcome};
-pub use run::{MOST_SPANS, Status};
+pub use publish::Status;
+pub use run::MOST_SPANS;
 
-use crate::jobs::{BadAnswer, Effect, TaskOutput};
+use crate::jobs::Effect;
+use crate::jobs::Job;
+use crate::ledger::{JobOrder, Record};
 use crate::model::Measured;
-use crate::policy::{Policy, PolicyRow};
+use crate::policy::{Cluster, Policy, PolicyRow};
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
-use node::Node;
+use books::Books;
+use line::Line;
+use nodes::Nodes;
+use publish::Board;
 use run::Run;
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use timers::{Timer, Timers};
 
 /// One sending of one task to one node.
 struct Attempt {
@@ -32,206 +52,172 @@ struct Attempt {
     cost: f64,
     /// Nobody waits for its answer any more; it only holds its slot.
     abandoned: bool,
-    /// A copy of its task was asked for because it takes so long.
-    overdue: bool,
+    /// When it is to be looked at, in its job's [`patience::Watch`].
+    look: Option<Time>,
 }
 
 /// All that the coordinator knows of its cluster.
 pub struct Engine {
     policy: Box<dyn Policy>,
-    nodes: Vec<Node>,
+    nodes: Nodes,
+    /// The nodes as the policy sees them; brought up to date by [`Self::settle`].
+    cluster: Cluster,
     jobs: BTreeMap<JobId, Run>,
+    line: Line,
     attempts: BTreeMap<AttemptId, Attempt>,
     last_attempt: u64,
+    /// Attempts that are overdue and have no copy yet.
+    late: BTreeSet<AttemptId>,
+    timers: Timers,
+    books: Books,
+    /// Jobs that open no round until the store has caught up.
+    held: BTreeSet<JobId>,
+    board: Board,
+    /// When any job had something of any node last.
+    last_moved: Time,
 }
 
 impl Engine {
-    /// An engine that knows these nodes by their addresses; their ids count from 0.
+    /// An engine that looks for these nodes by their addresses; their ids count from 0. Others may join.
     pub fn new(policy: &PolicyRow, seed: u64, addresses: &[String]) -> Self {
-        let nodes = addresses.iter().enumerate();
         Self {
             policy: (policy.make)(seed),
-            nodes: nodes.map(|(place, address)| Node::new(NodeId(place as u32), address)).collect(),
+            nodes: Nodes::fixed(addresses),
+            cluster: Cluster::default(),
             jobs: BTreeMap::new(),
+            line: Line::default(),
             attempts: BTreeMap::new(),
             last_attempt: 0,
+            late: BTreeSet::new(),
+            timers: Timers::default(),
+            books: Books::default(),
+            held: BTreeSet::new(),
+            board: Board::default(),
+            last_moved: Time::default(),
         }
     }
 
     /// Takes an event and answers with what is to be done, in this order.
     pub fn handle(&mut self, now: Time, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        match event {
-            Event::Answered { node, hello } => self.answered(now, node, hello),
-            Event::Unreachable { node, reason } => self.unreachable(now, node, reason, &mut actions),
-            Event::Submit { job, work, give_up_after } => {
-                self.jobs.insert(job, Run::new(now, work, give_up_after));
-            }
-            Event::Cancel { job } => self.end(job, State::Cancelled, &mut actions),
-            Event::Ended { attempt, outcome, traffic } => self.ended(now, attempt, outcome, traffic, &mut actions),
-            Event::Evaluated { job, round, measured } => self.evaluated(now, job, round, measured, &mut actions),
-            Event::Tick => {}
+        self.nodes.connect(&mut actions);
+        self.settle(now, &mut actions);
+        self.take(now, event, &mut actions);
+        for timer in self.timers.take_due(now) {
+            self.ring(now, timer, &mut actions);
         }
-        self.look_after_attempts(now, &mut actions);
-        self.keep_time(now, &mut actions);
-        self.give_up(now, &mut actions);
         self.schedule(now, &mut actions);
         self.publish(now, &mut actions);
+        self.settle(now, &mut actions);
         actions
     }
 
     /// When to call with [`Event::Tick`], if nothing else happens before.
-    pub fn next_wakeup(&self, now: Time) -> Option<Time> {
-        let probes = self.nodes.iter().filter_map(Node::next_probe);
-        let work_waits = self.jobs.values().any(Run::has_waiting);
-        let pauses = self.nodes.iter().filter(|node| work_waits || !node.queue.is_empty());
-        let pauses = pauses.map(|node| node.available_at).filter(|&at| at > now);
-        let attempts = self.attempts.values().filter_map(|attempt| self.next_look_at(attempt));
-        let patience = self.jobs.values().filter_map(Run::gives_up_at);
-        let limits = self.jobs.values().filter_map(Run::time_limit);
-        probes.chain(pauses).chain(attempts).chain(patience).chain(limits).min()
+    pub fn next_wakeup(&self) -> Option<Time> {
+        self.timers.next()
     }
 
-    fn node_mut(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
-        if let Some(node) = self.nodes.get_mut(id.0 as usize) {
-            change(node);
+    fn take(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        if !matches!(event, Event::Tick) {
+            self.board.is_stale = true;
         }
-    }
-
-    fn answered(&mut self, now: Time, id: NodeId, hello: Hello) {
-        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return };
-        node.answered(now, hello);
-        let mut running = node.running.iter().filter_map(|running| self.attempts.get(running));
-        if running.any(|attempt| !attempt.abandoned) {
-            self.something_moves(now);
-        }
-    }
-
-    /// A node answers at its work, or has done some: no job is stuck, not even one that waits for others.
-    fn something_moves(&mut self, now: Time) {
-        self.jobs.values_mut().for_each(|run| run.moves(now));
-    }
-
-    /// A node that does not answer loses all its tasks, running and waiting.
-    fn unreachable(&mut self, now: Time, id: NodeId, reason: String, actions: &mut Vec<Action>) {
-        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return };
-        if !node.unreachable(now, reason) {
-            return;
-        }
-        self.unbind_queue(id);
-        let running: Vec<AttemptId> = self.nodes[id.0 as usize].running.iter().copied().collect();
-        for attempt in running {
-            let Some(known) = self.attempts.get(&attempt).filter(|known| !known.abandoned) else { continue };
-            if let Some(run) = self.jobs.get_mut(&known.job) {
-                run.counts(id).failures += 1;
-                run.task_lost(known.task, attempt);
+        match event {
+            Event::Answered { node, hello } => self.answered(now, node, hello),
+            Event::Unreachable { node, reason } => self.unreachable(now, node, reason, actions),
+            Event::Joined { address } => self.joined(now, &address, actions),
+            Event::Leaving { address } => self.leaving(&address),
+            Event::Gone { address, reason } => self.gone(now, &address, reason, actions),
+            Event::Submit { job, work, order } => self.submit(now, job, work, order, actions),
+            Event::Restore { job, work, history, resumed } => {
+                self.restore(now, job, work, *history, resumed, actions);
             }
-            self.abandon(attempt, actions);
+            Event::Cancel { job } => self.end(now, job, State::Cancelled, None, actions),
+            Event::Ended { attempt, outcome, traffic } => self.ended(now, attempt, outcome, traffic, actions),
+            Event::Evaluated { job, round, measured } => self.evaluated(now, job, round, measured, actions),
+            Event::Committed { records } => self.committed(now, records),
+            Event::Tick => {}
         }
     }
 
-    fn abandon(&mut self, attempt: AttemptId, actions: &mut Vec<Action>) {
-        if let Some(known) = self.attempts.get_mut(&attempt).filter(|known| !known.abandoned) {
-            known.abandoned = true;
-            actions.push(Action::Abandon { attempt, node: known.node });
+    fn ring(&mut self, now: Time, timer: Timer, actions: &mut Vec<Action>) {
+        self.board.is_stale |= timer != Timer::Tell;
+        match timer {
+            Timer::Probe(node) => self.probe_if_due(now, node, actions),
+            // The policy sees that it may be used again.
+            Timer::Pause(node) => drop(self.nodes.change(node, |_| ())),
+            Timer::Silence(node) => self.ask_if_silent(now, node, actions),
+            Timer::Overdue(job) => self.look_for_late(now, job),
+            Timer::Limit(job) => self.keep_time(now, job, actions),
+            Timer::GiveUp(job) => self.give_up(now, job, actions),
+            Timer::Quorum(job) => self.close_early(now, job, actions),
+            Timer::Store => self.watch_store(now),
+            Timer::Tell => {}
         }
     }
 
-    /// An attempt was slower than a copy of it. If its node has been silent all the time it may hang, and has to
-    /// answer a probe before it gets anything else.
-    fn overtaken(&mut self, now: Time, attempt: AttemptId, actions: &mut Vec<Action>) {
-        let Some(&Attempt { node, since, cost, .. }) = self.attempts.get(&attempt) else { return };
-        self.abandon(attempt, actions);
-        self.node_mut(node, |known| known.took(now, now.since(since), cost));
-        if self.nodes.get_mut(node.0 as usize).is_some_and(|known| known.is_doubted(now, since)) {
-            self.unbind_queue(node);
-        }
-    }
-
-    fn unbind_queue(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(id.0 as usize) else { return };
-        for (job, task, _) in std::mem::take(&mut node.queue).into_iter().rev() {
-            if let Some(run) = self.jobs.get_mut(&job) {
-                run.wait_first(task);
+    /// Brings what is kept of nodes up to date with them; answers with those that have tasks waiting for a slot.
+    fn settle(&mut self, now: Time, actions: &mut Vec<Action>) -> Vec<NodeId> {
+        let mut with_queue = Vec::new();
+        for id in self.nodes.take_changed() {
+            self.nodes.drop_if_gone(id, actions);
+            let node = self.nodes.get(id);
+            let running = |id| self.attempts.get(&id).map(|attempt| (attempt.since, attempt.cost));
+            match node.and_then(|node| node.view(running)) {
+                Some(view) => self.cluster.set(now, view),
+                None => self.cluster.remove(id),
+            }
+            self.timers.set(Timer::Probe(id), node.and_then(|node| node.next_probe()));
+            self.timers.set(Timer::Pause(id), node.and_then(|node| node.pause_end(now)));
+            if node.is_none_or(|node| node.running.is_empty()) {
+                self.timers.set(Timer::Silence(id), None);
+            }
+            if node.is_some_and(|node| node.has_queue()) {
+                with_queue.push(id);
             }
         }
+        with_queue
     }
 
-    fn ended(&mut self, now: Time, id: AttemptId, outcome: Outcome, traffic: Traffic, actions: &mut Vec<Action>) {
-        let Some(attempt) = self.attempts.remove(&id) else { return };
-        let Attempt { node, task, .. } = attempt;
-        self.node_mut(node, |known| {
-            known.running.remove(&id);
-        });
-        if let Some(run) = self.jobs.get_mut(&attempt.job) {
-            run.counts(node).add(traffic);
-            run.note(now, attempt.since, span(&attempt, &outcome));
-        }
-        if attempt.abandoned {
-            return;
-        }
-        match outcome {
-            Outcome::Done { output, busy_s, delayed } => {
-                let bad = self.accept(now, &attempt, &output, busy_s, delayed, actions).err();
-                if let Some(bad) = bad {
-                    self.lost(now, id, &attempt, bad.to_string(), false);
-                }
-            }
-            Outcome::Refused => {
-                let pause = self.refusal_pause(&attempt);
-                self.node_mut(node, |known| known.refused(now, pause));
-                if let Some(run) = self.jobs.get_mut(&attempt.job) {
-                    run.counts(node).refusals += 1;
-                    run.task_lost(task, id);
-                }
-            }
-            Outcome::Impossible { reason } => {
-                let fault = format!("{reason} (says {})", self.nodes[node.0 as usize].address);
-                self.lost(now, id, &attempt, reason, false);
-                let is_believed = |run: &mut Run| run.task_fault(task, node);
-                if self.jobs.get_mut(&attempt.job).is_some_and(is_believed) {
-                    self.end(attempt.job, State::Failed { reason: fault }, actions);
-                }
-            }
-            Outcome::Lost { reason } => self.lost(now, id, &attempt, reason, true),
-        }
-    }
-
-    /// An attempt has an answer: if it is one that the task can have, the task is done and its copies are not needed.
-    fn accept(
+    fn submit(
         &mut self,
         now: Time,
-        attempt: &Attempt,
-        output: &TaskOutput,
-        busy_s: f64,
-        delayed: bool,
+        job: JobId,
+        work: Box<dyn Job>,
+        order: Arc<JobOrder>,
         actions: &mut Vec<Action>,
-    ) -> Result<(), BadAnswer> {
-        let Some(run) = self.jobs.get_mut(&attempt.job) else { return Ok(()) };
-        let effects = run.task_done(attempt.task, output)?;
-        let taken = now.since(attempt.since);
-        run.patience.learn(taken, attempt.cost);
-        let counts = run.counts(attempt.node);
-        counts.tasks += 1;
-        counts.delays += u64::from(delayed);
-        counts.busy_s += busy_s;
-        let copies = run.close(attempt.task);
-        self.node_mut(attempt.node, |node| node.finished(now, taken, attempt.cost));
-        for copy in copies {
-            self.overtaken(now, copy, actions);
-        }
-        self.something_moves(now);
-        self.apply(now, attempt.job, effects, actions);
-        Ok(())
+    ) {
+        let mut run = Run::new(now, job, work, order.clone());
+        run.news.from = self.books.write_news(now, job, Record::Submitted { job, order }, actions);
+        self.jobs.insert(job, run);
+        self.start_clocks(now, job);
+        self.open_ready(now, job);
     }
 
-    /// An attempt came to nothing by the node's fault: the task is for others, the node is left alone for a while.
-    fn lost(&mut self, now: Time, id: AttemptId, attempt: &Attempt, reason: String, unreachable: bool) {
-        self.node_mut(attempt.node, |node| node.failed(now, reason, unreachable));
-        self.unbind_queue(attempt.node);
-        if let Some(run) = self.jobs.get_mut(&attempt.job) {
-            run.counts(attempt.node).failures += 1;
-            run.task_lost(attempt.task, id);
+    /// Sets what a job is looked at for by time alone.
+    fn start_clocks(&mut self, now: Time, job: JobId) {
+        let Some(run) = self.jobs.get(&job) else { return };
+        self.timers.set(Timer::Limit(job), run.time_limit());
+        self.timers.set(Timer::GiveUp(job), run.order.give_up_after.map(|after| now + after));
+    }
+
+    /// Opens the tasks that have become ready, unless too much waits for the store.
+    fn open_ready(&mut self, now: Time, job: JobId) {
+        let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
+        if self.books.are_full() {
+            self.held.insert(job);
+        } else {
+            run.open_ready(now, &mut self.line);
+            self.look_at_quorum(now, job);
+        }
+    }
+
+    fn committed(&mut self, now: Time, records: u64) {
+        let told = self.books.commit(records);
+        self.board.urgent.extend(told);
+        if !self.books.are_full() {
+            for job in std::mem::take(&mut self.held) {
+                self.open_ready(now, job);
+            }
         }
     }
 
@@ -243,104 +229,92 @@ impl Engine {
         measured: Result<Box<Measured>, String>,
         actions: &mut Vec<Action>,
     ) {
-        let Some(run) = self.jobs.get_mut(&job) else { return };
+        let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
         match measured {
             Ok(measured) => {
                 let effects = run.evaluated(now, round, &measured);
                 self.apply(now, job, effects, actions);
+                self.open_ready(now, job);
             }
-            Err(reason) => self.end(job, State::Failed { reason }, actions),
+            Err(reason) => self.end(now, job, State::Failed { reason }, None, actions),
         }
     }
 
     fn apply(&mut self, now: Time, job: JobId, effects: Vec<Effect>, actions: &mut Vec<Action>) {
         for effect in effects {
+            let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
             match effect {
                 Effect::Evaluate { round, model, validation } => {
                     actions.push(Action::Evaluate { job, round, model, validation });
                 }
-                // Not kept anywhere yet.
-                Effect::Save => {}
-                Effect::Closed { round, result, left_out } => {
-                    if let Some(run) = self.jobs.get_mut(&job) {
-                        run.closed(now, round, result, left_out);
-                    }
+                Effect::Save => {
+                    let saved = run.save();
+                    self.books.write(now, Record::Saved { job, saved }, actions);
                 }
-                Effect::Failed { reason } => self.end(job, State::Failed { reason }, actions),
+                Effect::Closed { round, result, left_out } => {
+                    let Some((wall, spans)) = run.closed(now, round) else { continue };
+                    let closed = Arc::new(ClosedRound { round, result, wall, spans, left_out });
+                    let (nodes, elapsed) = (self.nodes.addresses(&closed.spans), run.elapsed(now));
+                    let record = Record::Closed { job, round: closed.clone(), nodes, elapsed };
+                    let number = self.books.write_news(now, job, record, actions);
+                    run.news.closed.push_back((number, closed));
+                }
+                Effect::Failed { reason } => self.end(now, job, State::Failed { reason }, None, actions),
                 Effect::Finished { weights, model, round, measured } => {
-                    if let Some(run) = self.jobs.get_mut(&job) {
-                        run.finish = Some(Finish { model, round, measured });
-                    }
-                    self.end(job, State::Done { weights }, actions);
+                    let finish = Finish { model, round, measured };
+                    self.end(now, job, State::Done { weights }, Some(finish), actions);
                 }
             }
         }
     }
 
-    /// Ends a job: what it has running is abandoned; it is forgotten once [`Self::publish`] has told of it.
-    fn end(&mut self, job: JobId, state: State, actions: &mut Vec<Action>) {
-        let Some(run) = self.jobs.get_mut(&job).filter(|run| run.state == State::Running) else { return };
-        run.state = state;
-        for node in &mut self.nodes {
-            node.queue.retain(|&(queued, ..)| queued != job);
+    /// Ends a job: what it has running is abandoned; it is forgotten once its end is durable and told.
+    fn end(&mut self, now: Time, job: JobId, state: State, finish: Option<Finish>, actions: &mut Vec<Action>) {
+        let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
+        run.state = state.clone();
+        let (attempts, nodes) = run.close_all(&mut self.line);
+        for node in nodes {
+            self.nodes.change(node, |node| node.unbind_job(job));
         }
-        let running = self.attempts.iter().filter(|(_, attempt)| attempt.job == job);
-        let running: Vec<AttemptId> = running.map(|(&id, _)| id).collect();
-        for attempt in running {
+        for attempt in attempts {
             self.abandon(attempt, actions);
         }
-    }
-
-    /// Tells jobs whose time is up.
-    fn keep_time(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let over = |run: &Run| run.time_limit().is_some_and(|limit| limit <= now);
-        let due: Vec<JobId> = self.jobs.iter().filter(|(_, run)| over(run)).map(|(&job, _)| job).collect();
-        for job in due {
-            let effects = self.jobs.get_mut(&job).map(Run::time_is_up).unwrap_or_default();
-            self.apply(now, job, effects, actions);
+        for timer in [Timer::Overdue(job), Timer::Limit(job), Timer::GiveUp(job), Timer::Quorum(job)] {
+            self.timers.set(timer, None);
         }
+        self.held.remove(&job);
+        let Some(run) = self.jobs.get_mut(&job) else { return };
+        let elapsed = run.elapsed(now);
+        let (node_ids, nodes) = self.nodes.standings(now, run.all_counts());
+        let record = Record::Ended { job, state, finish: finish.clone(), nodes: nodes.clone(), elapsed };
+        let number = self.books.write_news(now, job, record, actions);
+        run.news.ending = Some(publish::Ending { number, nodes, node_ids, wall: elapsed, finish });
     }
 
-    fn give_up(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let due = self.jobs.iter().filter(|(_, run)| run.gives_up_at().is_some_and(|at| at <= now));
-        let due: Vec<(JobId, Duration)> =
-            due.filter_map(|(&id, run)| run.give_up_after.map(|after| (id, after))).collect();
-        for (job, after) in due {
-            let reason = format!("no progress for {after:?}: {}", node::why_nothing_moves(&self.nodes, now));
-            self.end(job, State::Failed { reason }, actions);
-        }
-    }
-
-    /// Tells of every job whose status is not what was told last, and forgets those that have ended.
-    fn publish(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let at_work: Vec<JobId> = self.attempts.values().filter(|a| !a.abandoned).map(|a| a.job).collect();
-        let nobody_answers = !self.nodes.iter().any(Node::is_ready);
-        for (&job, run) in &mut self.jobs {
-            let stuck = run.has_waiting() && !at_work.contains(&job);
-            let notice = if stuck && (nobody_answers || run.is_quiet(now)) {
-                node::why_nothing_moves(&self.nodes, now)
-            } else {
-                String::new()
-            };
-            if let Some(status) = run.status_to_tell(now, &self.nodes, notice) {
-                actions.push(Action::Publish { job, status: Box::new(status) });
+    /// Tells a job that its time is up.
+    fn keep_time(&mut self, now: Time, job: JobId, actions: &mut Vec<Action>) {
+        let Some(run) = self.jobs.get_mut(&job) else { return };
+        match run.time_limit() {
+            Some(at) if at <= now => {
+                let effects = run.time_is_up();
+                self.apply(now, job, effects, actions);
             }
+            later => self.timers.set(Timer::Limit(job), later),
         }
-        self.jobs.retain(|_, run| run.state == State::Running);
     }
-}
 
-/// What became of an attempt, but for the times.
-fn span(attempt: &Attempt, outcome: &Outcome) -> Span {
-    let (name, busy_s, delayed) = match outcome {
-        _ if attempt.abandoned => ("abandoned", 0.0, false),
-        Outcome::Done { busy_s, delayed, .. } => ("done", *busy_s, *delayed),
-        Outcome::Refused => ("refused", 0.0, false),
-        Outcome::Impossible { .. } => ("failed", 0.0, false),
-        Outcome::Lost { .. } => ("lost", 0.0, false),
-    };
-    let Attempt { node, task, .. } = *attempt;
-    Span { node, task, start: Duration::ZERO, end: Duration::ZERO, busy_s, outcome: name.into(), delayed }
+    fn give_up(&mut self, now: Time, job: JobId, actions: &mut Vec<Action>) {
+        let Some(run) = self.jobs.get(&job) else { return };
+        let Some(after) = run.order.give_up_after else { return };
+        let at = run.last_progress().max(self.last_moved) + after;
+        if at > now {
+            self.timers.set(Timer::GiveUp(job), Some(at));
+            return;
+        }
+        let why = self.why_the_store_is_late(now).unwrap_or_else(|| self.nodes.why_nothing_moves(now));
+        let reason = format!("no progress for {after:?}: {why}");
+        self.end(now, job, State::Failed { reason }, None, actions);
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Owns what is known of one node: whether it answers, what it does, how fast it is and when to leave it alone.
 
 use super::{Action, Hello};
-use crate::policy::NodeView;
+use crate::policy::{NodeView, Reason};
 use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// The first pause after a failure; each further failure in a row doubles it.
@@ -18,8 +18,6 @@ const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 /// The weight of the newest observation in the running means.
 const NEWEST: f64 = 0.25;
-/// In this time without a task, half of what made a node look slow is forgotten.
-const FORGET_HALF: f64 = 10.0;
 
 /// Whether a node answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -32,6 +30,17 @@ enum Link {
     Down { until: Time },
 }
 
+/// Whether a node belongs to the cluster.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Member {
+    /// It does.
+    In,
+    /// It is about to go: it may finish what it is at.
+    Leaving,
+    /// It has gone, and is known only for what jobs had of it.
+    Gone,
+}
+
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) address: String,
@@ -39,12 +48,20 @@ pub(super) struct Node {
     slots: usize,
     pub(super) is_original: bool,
     link: Link,
+    /// It was named at the start: it is looked for whatever members say.
+    is_fixed: bool,
+    member: Member,
+    /// The shell has been told of it.
+    pub(super) is_connected: bool,
+    /// How many jobs have counts of it.
+    pub(super) holders: usize,
     /// It was overtaken, and has not answered a probe since.
     is_slow: bool,
     /// Why it is down or was left alone last.
     trouble: String,
     /// Tasks bound to it that wait for a slot, with their costs.
-    pub(super) queue: VecDeque<(JobId, TaskId, f64)>,
+    queue: VecDeque<Bound>,
+    queued_cost: f64,
     pub(super) running: BTreeSet<AttemptId>,
     pub(super) available_at: Time,
     unanswered_in_row: u32,
@@ -60,11 +77,25 @@ pub(super) struct Node {
     last_heard: Time,
 }
 
+/// A task that waits for a slot of one node.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) job: JobId,
+    pub(super) task: TaskId,
+    pub(super) cost: f64,
+    pub(super) reason: Reason,
+}
+
 impl Node {
-    pub(super) fn new(id: NodeId, address: &str) -> Self {
+    /// A node that is to be probed; a fixed one is looked for even when members say that it has gone.
+    pub(super) fn new(id: NodeId, address: &str, is_fixed: bool) -> Self {
         Self {
             id,
             address: address.to_owned(),
+            is_fixed,
+            member: Member::In,
+            is_connected: false,
+            holders: 0,
             software: String::new(),
             slots: 1,
             is_original: true,
@@ -72,6 +103,7 @@ impl Node {
             is_slow: false,
             trouble: "not asked yet".to_owned(),
             queue: VecDeque::new(),
+            queued_cost: 0.0,
             running: BTreeSet::new(),
             available_at: Time::default(),
             unanswered_in_row: 0,
@@ -85,26 +117,109 @@ impl Node {
         }
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        self.link == Link::Ready
+    /// A node of another process' history that nobody has heard of here.
+    pub(super) fn remembered(id: NodeId, address: &str) -> Self {
+        let member = Member::Gone;
+        Self { member, trouble: "was here before the coordinator".to_owned(), ..Self::new(id, address, false) }
     }
 
-    pub(super) fn has_free_slot(&self, now: Time) -> bool {
-        self.is_ready() && self.available_at <= now && self.running.len() < self.slots
+    pub(super) fn is_ready(&self) -> bool {
+        self.link == Link::Ready && self.member != Member::Gone
+    }
+
+    /// Whether it counts as a node of the cluster.
+    pub(super) fn is_known(&self) -> bool {
+        self.member != Member::Gone
+    }
+
+    /// Whether nothing is lost when it is forgotten.
+    pub(super) fn may_be_dropped(&self) -> bool {
+        self.member == Member::Gone && self.running.is_empty() && self.holders == 0
+    }
+
+    fn has_free_slot(&self, now: Time) -> bool {
+        self.is_ready() && self.member == Member::In && self.available_at <= now && self.running.len() < self.slots
+    }
+
+    /// The next task that it can start.
+    pub(super) fn take_queued(&mut self, now: Time) -> Option<Bound> {
+        if !self.has_free_slot(now) {
+            return None;
+        }
+        let bound = self.queue.pop_front()?;
+        self.queued_cost = if self.queue.is_empty() { 0.0 } else { self.queued_cost - bound.cost };
+        Some(bound)
+    }
+
+    pub(super) fn bind(&mut self, bound: Bound) {
+        self.queued_cost += bound.cost;
+        self.queue.push_back(bound);
+    }
+
+    /// Whether tasks wait for a slot of it.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Takes away all that waits for a slot of it.
+    pub(super) fn unbind_all(&mut self) -> VecDeque<Bound> {
+        self.queued_cost = 0.0;
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Takes away what waits for a slot of it, of one job.
+    pub(super) fn unbind_job(&mut self, job: JobId) {
+        self.queue.retain(|bound| bound.job != job);
+        self.queued_cost = self.queue.iter().map(|bound| bound.cost).sum();
     }
 
     /// When it is to be probed because it did not answer.
     pub(super) fn next_probe(&self) -> Option<Time> {
         match self.link {
-            Link::Down { until } if self.asked.is_none() => Some(until),
+            Link::Down { until } if self.asked.is_none() && self.member != Member::Gone => Some(until),
             _ => None,
         }
+    }
+
+    /// When its pause is over, if it is in one.
+    pub(super) fn pause_end(&self, now: Time) -> Option<Time> {
+        (self.is_ready() && self.available_at > now).then_some(self.available_at)
     }
 
     /// When it is to be probed because a task of it has been running since then.
     pub(super) fn next_silence_probe(&self, since: Time, every: Duration) -> Option<Time> {
         let may = self.is_ready() && !self.is_original && self.asked.is_none();
         may.then(|| since.max(self.last_heard) + every)
+    }
+
+    /// Members say that it is there, perhaps anew: it is to be asked at once.
+    pub(super) fn joined(&mut self, now: Time) {
+        self.member = Member::In;
+        self.available_at = now;
+        (self.unanswered_in_row, self.failures_in_row, self.refusals_in_row) = (0, 0, 0);
+        self.patience = FIRST_PATIENCE;
+        if !self.is_ready() && self.asked.is_none() {
+            self.link = Link::Down { until: now };
+        }
+    }
+
+    /// Whether it may be asked who it is, out of turn.
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.asked.is_none() && !(self.is_original && !self.running.is_empty())
+    }
+
+    pub(super) fn leaving(&mut self) {
+        if self.member == Member::In {
+            self.member = Member::Leaving;
+            self.trouble = "is leaving".to_owned();
+        }
+    }
+
+    /// Members say that it has gone. One that was named at the start is looked for all the same.
+    pub(super) fn gone(&mut self, now: Time, reason: String) {
+        self.is_away(now, reason, self.unanswered_in_row);
+        self.unanswered_in_row += 1;
+        self.member = if self.is_fixed { Member::In } else { Member::Gone };
     }
 
     /// It has been slower than others since then: true if it has not been heard of either, and has to answer a probe
@@ -128,6 +243,11 @@ impl Node {
     }
 
     pub(super) fn answered(&mut self, now: Time, hello: Hello) {
+        if self.member == Member::Gone {
+            // Its members know better, and will say so if it is back.
+            self.asked = None;
+            return;
+        }
         // An answer that was slow in coming may be slower next time.
         let took = self.asked.take().map_or(Duration::ZERO, |asked| now.since(asked));
         self.patience = FIRST_PATIENCE.max(took * 8).min(LONGEST_PAUSE);
@@ -163,6 +283,9 @@ impl Node {
     }
 
     fn is_away(&mut self, now: Time, reason: String, times: u32) {
+        if self.is_fixed && self.member == Member::Leaving {
+            self.member = Member::In;
+        }
         self.trouble = reason;
         self.is_slow = false;
         self.asked = None;
@@ -187,14 +310,46 @@ impl Node {
 
     /// A task took so long, or longer: it may have been given up.
     pub(super) fn took(&mut self, now: Time, taken: Duration, cost: f64) {
-        let newest = taken.as_secs_f64() / cost;
+        let newest = taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE);
         let known = self.pace.map_or(newest, |(known, _)| known);
         self.pace = Some((known + NEWEST * (newest - known), now));
     }
 
-    /// "ready", "busy", "backing off", "slow" or "unreachable".
+    /// A task would have taken longer than this: that it was given up early makes no node faster.
+    pub(super) fn took_longer_than(&mut self, now: Time, taken: Duration, cost: f64) {
+        if self.pace.is_none_or(|(known, _)| taken.as_secs_f64() > known * cost) {
+            self.took(now, taken, cost);
+        }
+    }
+
+    /// It as policies see it, if it may have tasks; `running` tells since when an attempt runs, and its cost.
+    pub(super) fn view(&self, running: impl Fn(AttemptId) -> Option<(Time, f64)>) -> Option<NodeView> {
+        let (pace, pace_since) = self.pace.unzip();
+        (self.is_ready() && self.member == Member::In).then(|| NodeView {
+            id: self.id,
+            slots: self.slots,
+            running: self.running.iter().filter_map(|&attempt| running(attempt)).collect(),
+            queued: self.queue.len(),
+            queued_cost: self.queued_cost,
+            pace,
+            pace_since: pace_since.unwrap_or_default(),
+            refusal_rate: self.refusal_rate,
+            available_at: self.available_at,
+            is_original: self.is_original,
+        })
+    }
+
+    /// Why it does nothing now.
+    pub(super) fn trouble(&self, now: Time) -> &str {
+        let at_work = self.is_ready() && self.member == Member::In && self.available_at <= now;
+        if at_work { "busy" } else { &self.trouble }
+    }
+
+    /// "ready", "busy", "backing off", "leaving", "slow", "gone" or "unreachable".
     pub(super) fn state(&self, now: Time) -> &'static str {
         match self.link {
+            _ if self.member == Member::Gone => "gone",
+            Link::Ready if self.member == Member::Leaving => "leaving",
             Link::Ready if !self.running.is_empty() => "busy",
             Link::Ready if self.available_at > now => "backing off",
             Link::Ready => "ready",
@@ -206,53 +361,4 @@ impl Node {
 
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2u32.saturating_pow(times.min(20)))
-}
-
-/// The nodes that may have tasks, as policies see them.
-pub(super) fn views(
-    nodes: &[Node],
-    now: Time,
-    running: impl Fn(AttemptId) -> Option<(Time, f64)>,
-) -> Vec<NodeView> {
-    let mut paces: Vec<f64> = nodes.iter().filter_map(|node| node.pace.map(|(pace, _)| pace)).collect();
-    paces.sort_by(f64::total_cmp);
-    let usual = paces.get(paces.len() / 2).copied().unwrap_or_default();
-    let pace = |(known, at): (f64, Time)| {
-        let forgotten = 0.5f64.powf(now.since(at).as_secs_f64() / FORGET_HALF);
-        if known > usual { usual + (known - usual) * forgotten } else { known }
-    };
-    let ready = nodes.iter().filter(|node| node.is_ready());
-    ready
-        .map(|node| NodeView {
-            id: node.id,
-            slots: node.slots,
-            running: node.running.iter().filter_map(|&attempt| running(attempt)).collect(),
-            queued: node.queue.iter().map(|&(_, _, cost)| cost).collect(),
-            pace: node.pace.map(pace),
-            refusal_rate: node.refusal_rate,
-            available_at: node.available_at,
-        })
-        .collect()
-}
-
-/// For the user: why no task is running though some wait.
-pub(super) fn why_nothing_moves(nodes: &[Node], now: Time) -> String {
-    if nodes.is_empty() {
-        return "there are no compute nodes; name them in the coordinator's nodes file".to_owned();
-    }
-    let mut by_trouble: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for node in nodes {
-        let at_work = node.is_ready() && node.available_at <= now;
-        let trouble = if at_work { "busy" } else { &node.trouble };
-        by_trouble.entry(trouble).or_default().push(&node.address);
-    }
-    let troubles: Vec<String> = by_trouble
-        .iter()
-        .map(|(trouble, addresses)| {
-            let shown = addresses.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-            let more = addresses.len().saturating_sub(3);
-            if more > 0 { format!("{shown} and {more} more: {trouble}") } else { format!("{shown}: {trouble}") }
-        })
-        .collect();
-    format!("waiting for a compute node ({})", troubles.join("; "))
 }

@@ -1,94 +1,155 @@
-//! Owns how long to wait for a task before a copy of it is worth running elsewhere, and when to ask whether a silent
-//! node is still there. All of it follows from what tasks and probes have taken.
+//! Owns how long to wait for a task before a copy of it is worth running elsewhere. It follows from what tasks have
+//! taken; which attempts are late is found without looking at all of them.
 
-use super::{Action, Attempt, Engine};
+use super::Attempt;
 use crate::types::{AttemptId, Time};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How many of the last tasks count.
-const WINDOW: usize = 63;
-/// A task is overdue when it has taken this many times the median.
-const FACTOR: f64 = 4.0;
+const WINDOW: usize = 255;
+/// A task is overdue when it has taken the median and so many times the usual distance from it.
+const SPREADS: f64 = 6.0;
+/// The distance counts as at least this share of the median: the tasks of a quiet hour are all alike.
+const LEAST_SPREAD: f64 = 0.25;
 /// Below this a copy costs more than it saves: the noise of a busy machine.
 const SLACK: Duration = Duration::from_millis(250);
-/// A node that works in silence is asked at least this often whether it is there.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// When tasks get quicker by this share, attempts are looked at sooner than was planned.
+const QUICKER: f64 = 0.8;
 
 /// What a job's tasks have taken, in seconds for a unit of cost.
 #[derive(Default)]
 pub(super) struct Patience {
-    paces: VecDeque<f64>,
-    median: Option<f64>,
+    latest: VecDeque<f64>,
+    sorted: Vec<f64>,
+    /// A task that takes longer for a unit of cost is overdue.
+    late: f64,
 }
 
 impl Patience {
     pub(super) fn learn(&mut self, taken: Duration, cost: f64) {
-        if self.paces.len() == WINDOW {
-            self.paces.pop_front();
+        let pace = taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE);
+        let oldest = if self.latest.len() == WINDOW { self.latest.pop_front() } else { None };
+        if let Some(oldest) = oldest {
+            let at = self.sorted.partition_point(|other| other.total_cmp(&oldest).is_lt());
+            self.sorted.remove(at);
         }
-        self.paces.push_back(taken.as_secs_f64() / cost);
-        let mut sorted: Vec<f64> = self.paces.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        self.median = sorted.get(sorted.len() / 2).copied();
+        self.latest.push_back(pace);
+        let at = self.sorted.partition_point(|other| other.total_cmp(&pace).is_lt());
+        self.sorted.insert(at, pace);
+        let median = self.sorted[self.sorted.len() / 2];
+        self.late = median + SPREADS * spread(&self.sorted, median).max(LEAST_SPREAD * median);
     }
 
     /// The median of what a task of this cost would have taken; `None` before the first answer.
     pub(super) fn usual(&self, cost: f64) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.median? * cost).ok()
+        let median = self.sorted.get(self.sorted.len() / 2)?;
+        Duration::try_from_secs_f64(median * cost).ok()
     }
 
     /// When a task of this cost is overdue; `None` as long as nothing is known.
     pub(super) fn overdue_after(&self, cost: f64) -> Option<Duration> {
-        Some(self.usual(cost)?.mul_f64(FACTOR) + SLACK)
+        self.usual(cost)?;
+        Some(Duration::try_from_secs_f64(self.late * cost).ok()? + SLACK)
     }
 }
 
-/// How long a node may work in silence: no longer than a task may take.
-fn probe_every(overdue_after: Option<Duration>) -> Duration {
-    overdue_after.map_or(PROBE_EVERY, |after| after.min(PROBE_EVERY))
+/// The median distance from the median.
+fn spread(sorted: &[f64], median: f64) -> f64 {
+    let middle = sorted.len() / 2;
+    let (mut below, mut above) = (middle, middle + 1);
+    let mut distance = 0.0;
+    // Outwards from the middle, the nearer side first.
+    for _ in 0..middle {
+        let down = below.checked_sub(1).and_then(|at| sorted.get(at)).map_or(f64::INFINITY, |pace| median - pace);
+        let up = sorted.get(above).map_or(f64::INFINITY, |pace| pace - median);
+        if down <= up {
+            below = below.saturating_sub(1);
+        } else {
+            above += 1;
+        }
+        distance = down.min(up);
+    }
+    distance
 }
 
-impl Engine {
-    /// When an attempt next needs a look: it becomes overdue, or its node is to be probed.
-    pub(super) fn next_look_at(&self, attempt: &Attempt) -> Option<Time> {
-        if attempt.abandoned {
-            return None;
-        }
-        let run = self.jobs.get(&attempt.job)?;
-        let patience = run.patience.overdue_after(attempt.cost);
-        let overdue = patience.filter(|_| !attempt.overdue).map(|after| attempt.since + after);
-        let node = &self.nodes[attempt.node.0 as usize];
-        let probe = node.next_silence_probe(attempt.since, probe_every(patience));
-        overdue.into_iter().chain(probe).min()
+/// A job's attempts in the order in which they will be overdue, as far as was known when that was last looked at.
+#[derive(Default)]
+pub(super) struct Watch {
+    order: BTreeSet<(Time, AttemptId)>,
+    /// The most that was late then, for a unit of cost.
+    late: Option<f64>,
+}
+
+impl Watch {
+    /// Watches an attempt; it may be overdue then.
+    pub(super) fn add(&mut self, id: AttemptId, attempt: &mut Attempt, patience: &Patience) {
+        let at = patience.overdue_after(attempt.cost).map_or(Time(Duration::MAX), |after| attempt.since + after);
+        self.late = self.late.map(|late| late.max(patience.late));
+        attempt.look = Some(at);
+        self.order.insert((at, id));
     }
 
-    /// Asks for copies of overdue tasks, and probes nodes that have been silent for long.
-    pub(super) fn look_after_attempts(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let due =
-            self.attempts.iter().filter(|(_, attempt)| self.next_look_at(attempt).is_some_and(|at| at <= now));
-        let due: Vec<AttemptId> = due.map(|(&id, _)| id).collect();
-        for id in due {
-            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            let Some(run) = self.jobs.get_mut(&attempt.job) else { continue };
-            let patience = run.patience.overdue_after(attempt.cost);
-            if !attempt.overdue && patience.is_some_and(|after| attempt.since + after <= now) {
-                attempt.overdue = true;
-                run.wait_last(attempt.task);
-            }
-            let node = &mut self.nodes[attempt.node.0 as usize];
-            if node.next_silence_probe(attempt.since, probe_every(patience)).is_some_and(|at| at <= now) {
-                actions.push(node.probe(now));
-            }
+    pub(super) fn remove(&mut self, id: AttemptId, attempt: &mut Attempt) {
+        if let Some(at) = attempt.look.take() {
+            self.order.remove(&(at, id));
         }
-        let due = self.nodes.iter_mut().filter(|node| node.next_probe().is_some_and(|at| at <= now));
-        actions.extend(due.map(|node| node.probe(now)));
     }
 
-    /// How long to leave a node alone that has refused a task: a part of what the task would have taken.
-    pub(super) fn refusal_pause(&self, attempt: &Attempt) -> Duration {
-        let usual = self.jobs.get(&attempt.job).and_then(|run| run.patience.usual(attempt.cost));
-        let pause = usual.map_or(Duration::from_millis(5), |usual| usual / 2);
-        pause.clamp(Duration::from_millis(1), Duration::from_secs(1))
+    /// When the first one may be overdue.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.order.first().map(|&(at, _)| at).filter(|&at| at < Time(Duration::MAX))
+    }
+
+    /// The first one, if it may be overdue by now.
+    pub(super) fn first_due(&self, now: Time) -> Option<AttemptId> {
+        self.order.first().filter(|(at, _)| *at <= now).map(|&(_, id)| id)
+    }
+
+    /// All attempts, if tasks have become so quick that they have to be looked at sooner than planned.
+    pub(super) fn outdated(&mut self, patience: &Patience) -> Vec<AttemptId> {
+        if patience.sorted.is_empty() || self.late.is_some_and(|late| patience.late >= QUICKER * late) {
+            return Vec::new();
+        }
+        self.late = Some(patience.late);
+        self.order.iter().map(|&(_, id)| id).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_the_median_distance_from_the_median() {
+        let mut state = 7u64;
+        for length in 1..60 {
+            let mut random = || {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (state >> 40) as f64
+            };
+            let mut paces: Vec<f64> = (0..length).map(|_| random()).collect();
+            paces.sort_by(f64::total_cmp);
+            let median = paces[length / 2];
+            let mut distances: Vec<f64> = paces.iter().map(|pace| (pace - median).abs()).collect();
+            distances.sort_by(f64::total_cmp);
+            assert_eq!(spread(&paces, median), distances[length / 2], "{paces:?}");
+        }
+    }
+
+    #[test]
+    fn old_tasks_are_forgotten() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.overdue_after(1.0), None);
+        for _ in 0..WINDOW {
+            patience.learn(Duration::from_secs(8), 2.0);
+        }
+        assert_eq!(patience.usual(1.0), Some(Duration::from_secs(4)));
+        assert_eq!(patience.overdue_after(1.0), Some(Duration::from_secs(10) + SLACK));
+        for _ in 0..WINDOW {
+            patience.learn(Duration::from_secs(1), 1.0);
+        }
+        assert_eq!(patience.usual(1.0), Some(Duration::from_secs(1)));
+        assert_eq!((patience.sorted.len(), patience.latest.len()), (WINDOW, WINDOW));
     }
 }

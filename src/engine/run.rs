@@ -1,12 +1,13 @@
-//! Owns one job at work: its open tasks, who is at them, what it had of each node, and what its watchers were told.
+//! Owns one job at work: its open tasks, who is at them, and what it had of each node.
 
-use super::node::Node;
-use super::patience::Patience;
-use crate::jobs::{BadAnswer, Effect, Job, Progress, RoundResult, TaskOutput, TaskSpec};
-use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State};
+use super::line::{Line, Place, Waiting};
+use super::patience::{Patience, Watch};
+use super::publish::News;
+use crate::jobs::{BadAnswer, Effect, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
-use crate::types::{AttemptId, NodeId, Round, TaskId, Time};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,157 +16,160 @@ const FAULTS: usize = 2;
 /// So it does when the same few nodes say so this often.
 const REPEATED_FAULTS: usize = 3;
 
-/// Short pauses are not worth telling.
-const WORTH_A_WORD: Duration = Duration::from_secs(2);
-
 /// How many spans of a job are noted: enough for a picture, and no burden in a job of a million rounds.
 pub const MOST_SPANS: usize = 50_000;
 
-/// How a job stands, for those who watch it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Status {
-    /// Whether it goes on.
-    pub state: State,
-    /// How far it is.
-    pub progress: Progress,
-    /// Rounds that are over, and were not in an earlier status.
-    pub closed: Vec<ClosedRound>,
-    /// Nodes with a task, nodes that answer, nodes known.
-    pub nodes_busy: usize,
-    /// Nodes that answer.
-    pub nodes_ready: usize,
-    /// Nodes known.
-    pub nodes_known: usize,
-    /// Why nothing moves, if so.
-    pub notice: String,
-    /// What the job had of each node so far; only when a round closed or the job ended, else empty.
-    pub nodes: Vec<NodeStanding>,
-    /// Since the job came.
-    pub wall: Duration,
-    /// The result; told once, when there is one.
-    pub finish: Option<Finish>,
+/// Where a task is that has no answer yet.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Where {
+    /// It waits for a node.
+    InLine(Place),
+    /// It waits for a slot of this node.
+    At(NodeId),
+    /// It only has attempts.
+    Sent,
 }
 
 /// A task that has no answer yet.
 struct Open {
     spec: Arc<TaskSpec>,
-    attempts: BTreeSet<AttemptId>,
+    attempts: Vec<AttemptId>,
     /// Which nodes said that it cannot be done.
     faults: Vec<NodeId>,
-    waiting: bool,
+    place: Where,
+    first_sent: Option<Time>,
 }
 
 pub(super) struct Run {
+    id: JobId,
     work: Box<dyn Job>,
+    pub(super) order: Arc<JobOrder>,
     pub(super) state: State,
-    pub(super) give_up_after: Option<Duration>,
     pub(super) patience: Patience,
-    pub(super) finish: Option<Finish>,
+    pub(super) watch: Watch,
+    pub(super) news: News,
     open: BTreeMap<TaskId, Open>,
-    waiting: VecDeque<TaskId>,
+    /// Its attempts that nobody has given up.
+    pub(super) at_work: usize,
     counts: BTreeMap<NodeId, NodeCounts>,
     started: Time,
-    last_close: Time,
+    /// What it took in other processes.
+    before: Duration,
+    last_close: Duration,
     last_progress: Time,
-    closed: Vec<ClosedRound>,
+    round_opened: Time,
     spans: Vec<Span>,
     spans_noted: usize,
     time_is_up: bool,
-    told: Option<Status>,
+    /// Rounds that other processes have closed.
+    closed_before: BTreeSet<Round>,
 }
 
 impl Run {
-    pub(super) fn new(now: Time, work: Box<dyn Job>, give_up_after: Option<Duration>) -> Self {
-        let mut run = Self {
+    pub(super) fn new(now: Time, id: JobId, work: Box<dyn Job>, order: Arc<JobOrder>) -> Self {
+        Self {
+            id,
             work,
+            order,
             state: State::Running,
-            give_up_after,
             patience: Patience::default(),
-            finish: None,
+            watch: Watch::default(),
+            news: News::default(),
             open: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            at_work: 0,
             counts: BTreeMap::new(),
             started: now,
-            last_close: now,
+            before: Duration::ZERO,
+            last_close: Duration::ZERO,
             last_progress: now,
-            closed: Vec::new(),
+            round_opened: now,
             spans: Vec::new(),
             spans_noted: 0,
             time_is_up: false,
-            told: None,
-        };
-        run.open_ready();
-        run
-    }
-
-    fn open_ready(&mut self) {
-        for spec in self.work.take_ready() {
-            let id = spec.id;
-            let open = Open { spec: Arc::new(spec), attempts: BTreeSet::new(), faults: Vec::new(), waiting: true };
-            self.open.insert(id, open);
-            self.waiting.push_back(id);
+            closed_before: BTreeSet::new(),
         }
     }
 
+    /// It was at work for so long in other processes, which closed these rounds with so many spans.
+    pub(super) fn goes_on(&mut self, elapsed: Duration, closed: BTreeSet<Round>, spans: usize) {
+        (self.before, self.last_close, self.closed_before, self.spans_noted) = (elapsed, elapsed, closed, spans);
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    /// Since the job came, in all processes that had it.
+    pub(super) fn elapsed(&self, now: Time) -> Duration {
+        self.before + now.since(self.started)
+    }
+
+    pub(super) fn open_ready(&mut self, now: Time, line: &mut Line) {
+        for spec in self.work.take_ready() {
+            self.round_opened = now;
+            let id = spec.id;
+            let waiting = Waiting { task: id, cost: spec.cost, for_originals: spec.for_originals };
+            let place = Where::InLine(line.put_last(self.id, waiting));
+            let spec = Arc::new(spec);
+            let open = Open { spec, attempts: Vec::new(), faults: Vec::new(), place, first_sent: None };
+            self.open.insert(id, open);
+        }
+    }
+
+    /// It will have something of this node; true if it has had nothing before.
+    pub(super) fn hold(&mut self, node: NodeId, counts: NodeCounts) -> bool {
+        let is_new = !self.counts.contains_key(&node);
+        self.counts.entry(node).or_insert(counts);
+        is_new
+    }
+
+    /// What it had of a node; it has had something.
     pub(super) fn counts(&mut self, node: NodeId) -> &mut NodeCounts {
         self.counts.entry(node).or_default()
     }
 
-    #[cfg(test)]
-    pub(super) fn failures(&self) -> u64 {
-        self.counts.values().map(|counts| counts.failures).sum()
-    }
-
-    pub(super) fn has_waiting(&self) -> bool {
-        self.state == State::Running && !self.waiting.is_empty()
-    }
-
-    /// The tasks that wait for a node, and the attempts that are at them already.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = (&TaskSpec, &BTreeSet<AttemptId>)> {
-        let going_on = self.state == State::Running;
-        let waiting = self.waiting.iter().filter(move |_| going_on);
-        waiting.filter_map(|id| self.open.get(id).map(|open| (&*open.spec, &open.attempts)))
+    /// What it had of all nodes that it had something of.
+    pub(super) fn all_counts(&self) -> &BTreeMap<NodeId, NodeCounts> {
+        &self.counts
     }
 
     /// A task waits no more: it is bound to a node.
-    pub(super) fn bound(&mut self, task: TaskId) {
-        self.waiting.retain(|&waiting| waiting != task);
-        if let Some(open) = self.open.get_mut(&task) {
-            open.waiting = false;
+    pub(super) fn bound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        if let Where::InLine(place) = std::mem::replace(&mut open.place, Where::At(node)) {
+            line.take(place);
         }
     }
 
     /// A bound task is sent; `None` if it has been answered meanwhile.
-    pub(super) fn started(&mut self, task: TaskId, attempt: AttemptId) -> Option<Arc<TaskSpec>> {
+    pub(super) fn sent(&mut self, now: Time, task: TaskId, attempt: AttemptId) -> Option<Arc<TaskSpec>> {
         let open = self.open.get_mut(&task)?;
-        open.attempts.insert(attempt);
+        open.place = Where::Sent;
+        open.attempts.push(attempt);
+        open.first_sent.get_or_insert(now);
+        self.at_work += 1;
         Some(open.spec.clone())
     }
 
-    /// A task waits again, before all others.
-    pub(super) fn wait_first(&mut self, task: TaskId) {
-        if self.waits_again(task) {
-            self.waiting.push_front(task);
-        }
-    }
-
-    /// A task waits again, for a copy, after all others.
-    pub(super) fn wait_last(&mut self, task: TaskId) {
-        if self.waits_again(task) {
-            self.waiting.push_back(task);
-        }
-    }
-
-    fn waits_again(&mut self, task: TaskId) -> bool {
-        self.open.get_mut(&task).is_some_and(|open| !std::mem::replace(&mut open.waiting, true))
+    /// A bound task is taken from its node; it waits before all others, unless somebody is at it.
+    pub(super) fn unbound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
+        let Some(open) = self.open.get_mut(&task).filter(|open| open.place == Where::At(node)) else { return };
+        open.place = Where::Sent;
+        self.wait_if_idle(task, line);
     }
 
     /// An attempt came to nothing.
-    pub(super) fn task_lost(&mut self, task: TaskId, attempt: AttemptId) {
+    pub(super) fn task_lost(&mut self, task: TaskId, attempt: AttemptId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task) else { return };
-        open.attempts.remove(&attempt);
-        if open.attempts.is_empty() {
-            self.wait_first(task);
+        open.attempts.retain(|&other| other != attempt);
+        self.wait_if_idle(task, line);
+    }
+
+    fn wait_if_idle(&mut self, task: TaskId, line: &mut Line) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        if open.attempts.is_empty() && open.place == Where::Sent && self.state == State::Running {
+            let waiting = Waiting { task, cost: open.spec.cost, for_originals: open.spec.for_originals };
+            open.place = Where::InLine(line.put_first(self.id, waiting));
         }
     }
 
@@ -178,47 +182,76 @@ impl Run {
     }
 
     /// The first answer to a task; an answer to a task that is not open is dropped.
-    pub(super) fn task_done(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
+    pub(super) fn task_done(
+        &mut self,
+        task: TaskId,
+        output: &TaskOutput,
+    ) -> Result<Option<Vec<Effect>>, BadAnswer> {
         if !self.open.contains_key(&task) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let effects = self.work.complete(task, output)?;
-        self.waiting.retain(|&waiting| waiting != task);
-        self.open_ready();
-        Ok(effects)
+        self.work.complete(task, output).map(Some)
     }
 
-    /// Closes a task that has its answer; the attempts that are still at it.
-    pub(super) fn close(&mut self, task: TaskId) -> BTreeSet<AttemptId> {
-        self.open.remove(&task).map(|open| open.attempts).unwrap_or_default()
+    /// Closes a task that needs no answer any more; the attempts that are still at it.
+    pub(super) fn close(&mut self, task: TaskId, line: &mut Line) -> Vec<AttemptId> {
+        let Some(open) = self.open.remove(&task) else { return Vec::new() };
+        if let Where::InLine(place) = open.place {
+            line.take(place);
+        }
+        open.attempts
+    }
+
+    /// Closes all tasks; the attempts that are still at them, and the nodes that tasks were bound to.
+    pub(super) fn close_all(&mut self, line: &mut Line) -> (Vec<AttemptId>, BTreeSet<NodeId>) {
+        let nodes = self.open.values().filter_map(|open| match open.place {
+            Where::At(node) => Some(node),
+            _ => None,
+        });
+        let nodes = nodes.collect();
+        let tasks: Vec<TaskId> = self.open.keys().copied().collect();
+        (tasks.into_iter().flat_map(|task| self.close(task, line)).collect(), nodes)
+    }
+
+    /// The tasks of a round that have no answer, with the cost and the moment of the first sending of each.
+    pub(super) fn open_of(&self, round: Round) -> impl Iterator<Item = (TaskId, f64, Option<Time>)> {
+        let (first, last) = (TaskId { round, shard: 0 }, TaskId { round, shard: u32::MAX });
+        self.open.range(first..=last).map(|(&id, open)| (id, open.spec.cost, open.first_sent))
+    }
+
+    /// Whether a task has no answer yet, who is at it, and what it is.
+    pub(super) fn open(&self, task: TaskId) -> Option<(&TaskSpec, &[AttemptId])> {
+        self.open.get(&task).map(|open| (&*open.spec, open.attempts.as_slice()))
     }
 
     pub(super) fn evaluated(&mut self, now: Time, round: Round, measured: &Measured) -> Vec<Effect> {
         self.moves(now);
-        let effects = self.work.evaluated(round, measured);
-        self.open_ready();
-        effects
+        self.work.evaluated(round, measured)
     }
 
-    pub(super) fn closed(&mut self, now: Time, round: Round, result: RoundResult, left_out: Vec<u32>) {
-        let wall = now.since(self.last_close);
-        self.last_close = now;
-        self.closed.push(ClosedRound { round, result, wall, spans: std::mem::take(&mut self.spans), left_out });
+    /// A round is over: how long it took and what nodes did meanwhile; `None` if it was known to be over.
+    pub(super) fn closed(&mut self, now: Time, round: Round) -> Option<(Duration, Vec<Span>)> {
+        if self.closed_before.remove(&round) {
+            return None;
+        }
+        let elapsed = self.elapsed(now);
+        let wall = elapsed.saturating_sub(std::mem::replace(&mut self.last_close, elapsed));
+        Some((wall, std::mem::take(&mut self.spans)))
     }
 
     /// Notes what became of an attempt that was sent at `since`.
     pub(super) fn note(&mut self, now: Time, since: Time, span: Span) {
         if self.spans_noted < MOST_SPANS {
             self.spans_noted += 1;
-            let (start, end) = (since.since(self.started), now.since(self.started));
+            let (start, end) = (self.elapsed(since), self.elapsed(now));
             self.spans.push(Span { start, end, ..span });
         }
     }
 
     /// When the job's time is up, if it has a limit and has not been told.
     pub(super) fn time_limit(&self) -> Option<Time> {
-        let limit = self.work.time_limit().filter(|_| self.state == State::Running && !self.time_is_up)?;
-        Some(self.started + limit)
+        let limit = self.work.time_limit().filter(|_| self.is_running() && !self.time_is_up)?;
+        Some(self.started + limit.saturating_sub(self.before))
     }
 
     /// Tells the job that its time is up.
@@ -227,50 +260,43 @@ impl Run {
         self.work.time_is_up()
     }
 
+    pub(super) fn save(&self) -> Saved {
+        self.work.save()
+    }
+
+    pub(super) fn reopened(&mut self) -> Vec<Effect> {
+        self.work.reopened()
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.work.progress()
+    }
+
+    pub(super) fn quorum(&self) -> Option<Quorum> {
+        self.work.quorum()
+    }
+
+    pub(super) fn close_early(&mut self) -> Vec<Effect> {
+        self.work.close_early()
+    }
+
+    /// When the round at work was handed out.
+    pub(super) fn round_opened(&self) -> Time {
+        self.round_opened
+    }
+
     /// Somebody is at work: the clock for giving up starts again.
     pub(super) fn moves(&mut self, now: Time) {
         self.last_progress = now;
     }
 
-    /// Whether nothing has come for so long that a user wonders.
-    pub(super) fn is_quiet(&self, now: Time) -> bool {
-        now.since(self.last_progress) >= WORTH_A_WORD
+    /// When it moved last, for all that is known here.
+    pub(super) fn last_progress(&self) -> Time {
+        self.last_progress
     }
 
-    /// When the job fails if nothing comes before.
-    pub(super) fn gives_up_at(&self) -> Option<Time> {
-        let limit = self.give_up_after.filter(|_| self.state == State::Running)?;
-        Some(self.last_progress + limit)
-    }
-
-    /// The status, if it is not what was told last.
-    pub(super) fn status_to_tell(&mut self, now: Time, nodes: &[Node], notice: String) -> Option<Status> {
-        let mut status = Status {
-            state: self.state.clone(),
-            progress: self.work.progress(),
-            closed: std::mem::take(&mut self.closed),
-            nodes_busy: nodes.iter().filter(|node| !node.running.is_empty()).count(),
-            nodes_ready: nodes.iter().filter(|node| node.is_ready()).count(),
-            nodes_known: nodes.len(),
-            notice,
-            nodes: Vec::new(),
-            wall: Duration::ZERO,
-            finish: self.finish.take(),
-        };
-        if self.told.as_ref() == Some(&status) {
-            return None;
-        }
-        self.told = Some(Status { closed: Vec::new(), finish: None, ..status.clone() });
-        if !status.closed.is_empty() || status.state != State::Running {
-            let standing = |node: &Node| NodeStanding {
-                address: node.address.clone(),
-                state: node.state(now).into(),
-                software: node.software.clone(),
-                counts: self.counts.get(&node.id).copied().unwrap_or_default(),
-            };
-            status.nodes = nodes.iter().map(standing).collect();
-        }
-        status.wall = now.since(self.started);
-        Some(status)
+    #[cfg(test)]
+    pub(super) fn failures(&self) -> u64 {
+        self.counts.values().map(|counts| counts.failures).sum()
     }
 }

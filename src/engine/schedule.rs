@@ -1,73 +1,126 @@
-//! Owns the step from waiting tasks to dispatched ones: the policy binds tasks to nodes, and each node's free slots
-//! take from what is bound to it.
+//! Owns the step from waiting tasks to dispatched ones: the policy binds tasks to nodes, each node's free slots take from
+//! what is bound to it, and what is left of them makes copies of tasks that are late.
 
-use super::{Action, Attempt, Engine, node};
-use crate::policy::{Reason, TaskView};
-use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
+use super::line::{Place, Waiting as InLine};
+use super::node::Bound;
+use super::{Action, Attempt, Engine, Timer};
+use crate::ledger::NodeCounts;
+use crate::policy::{Decision, Reason, TaskView, Waiting};
+use crate::types::{AttemptId, NodeId, Time};
+use std::time::Duration;
+
+/// How many tasks the policy is shown at once.
+const HEAD: usize = 64;
+/// How many late tasks are looked at after an event.
+const MOST_COPIES_TRIED: usize = 4;
+/// A late task that no node is worth a copy for is looked at again after this.
+const COPY_LATER: Duration = Duration::from_millis(100);
 
 impl Engine {
     pub(super) fn schedule(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let reasons = self.bind(now);
-        for place in 0..self.nodes.len() {
-            while self.nodes[place].has_free_slot(now) {
-                let Some((job, task, cost)) = self.nodes[place].queue.pop_front() else { break };
-                let node = NodeId(place as u32);
-                let bound = reasons.iter().find(|(key, _)| *key == (job, task, node));
-                let reason = bound.map_or(Reason::Turn, |(_, reason)| reason.clone());
-                self.dispatch(now, node, job, task, cost, reason, actions);
-            }
+        self.start_bound(now, actions);
+        while self.bind(now) {
+            self.start_bound(now, actions);
         }
+        self.copy_late(now, actions);
     }
 
-    /// Lets the policy bind waiting tasks to nodes; answers with its reasons.
-    fn bind(&mut self, now: Time) -> Vec<((JobId, TaskId, NodeId), Reason)> {
-        let originals: Vec<NodeId> =
-            self.nodes.iter().filter(|node| node.is_original).map(|node| node.id).collect();
-        let mut waiting: Vec<(JobId, TaskId)> = Vec::new();
-        let mut tasks: Vec<TaskView> = Vec::new();
-        for (&job, run) in &mut self.jobs {
-            for (spec, attempts) in run.waiting() {
-                let at_it = attempts.iter().filter_map(|id| self.attempts.get(id)).map(|at| at.node);
-                let unable = originals.iter().copied().filter(|_| !spec.for_originals);
-                waiting.push((job, spec.id));
-                tasks.push(TaskView { cost: spec.cost, avoid: at_it.chain(unable).collect() });
+    /// Starts what waits for a slot, where there is one.
+    fn start_bound(&mut self, now: Time, actions: &mut Vec<Action>) {
+        for node in self.settle(now, actions) {
+            while let Some(bound) = self.nodes.change(node, |node| node.take_queued(now)).flatten() {
+                self.dispatch(now, node, bound, actions);
             }
         }
-        if tasks.is_empty() {
-            return Vec::new();
+        self.settle(now, actions);
+    }
+
+    /// Lets the policy bind tasks of the line to nodes; whether it has.
+    fn bind(&mut self, now: Time) -> bool {
+        let slots_only = self.policy.waits_for_slots();
+        let may = |ours| if slots_only { self.cluster.has_free(ours) } else { self.cluster.has_takers(ours) };
+        if self.line.is_empty() || !may(false) {
+            return false;
         }
-        let running = |id: AttemptId| self.attempts.get(&id).map(|attempt| (attempt.since, attempt.cost));
-        let views = node::views(&self.nodes, now, running);
-        let mut reasons = Vec::new();
-        for (place, decision) in self.policy.plan(now, &tasks, &views) {
-            let (job, task) = waiting[place];
+        let head: Vec<(Place, InLine)> = self.line.iter(may(true)).take(HEAD).collect();
+        self.cluster.review(now, Some(self.line.cost() / self.line.len() as f64));
+        let view = |&(_, InLine { cost, for_originals, .. }): &(Place, InLine)| TaskView {
+            for_originals,
+            ..TaskView::of(cost)
+        };
+        let tasks: Vec<TaskView> = head.iter().map(view).collect();
+        let waiting = Waiting { first: &tasks, tasks: self.line.len(), cost: self.line.cost() };
+        let mut any = false;
+        for (at, Decision { node, reason }) in self.policy.plan(now, &waiting, &self.cluster) {
+            let Some(&((job, _), InLine { task, cost, .. })) = head.get(at) else { continue };
             let Some(run) = self.jobs.get_mut(&job) else { continue };
-            run.bound(task);
-            self.nodes[decision.node.0 as usize].queue.push_back((job, task, tasks[place].cost));
-            reasons.push(((job, task, decision.node), decision.reason));
+            let bound = Bound { job, task, cost, reason };
+            if self.nodes.change(node, |node| node.bind(bound)).is_some() {
+                run.bound(task, node, &mut self.line);
+                any = true;
+            }
         }
-        reasons
+        any
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn dispatch(
-        &mut self,
-        now: Time,
-        node: NodeId,
-        job: JobId,
-        task: TaskId,
-        cost: f64,
-        reason: Reason,
-        actions: &mut Vec<Action>,
-    ) {
+    /// Has copies of overdue tasks made by nodes that have nothing else to do.
+    fn copy_late(&mut self, now: Time, actions: &mut Vec<Action>) {
+        if !self.line.is_empty() {
+            return;
+        }
+        let late: Vec<AttemptId> = self.late.iter().take(MOST_COPIES_TRIED).copied().collect();
+        for id in late {
+            if !self.cluster.has_free(false) {
+                return;
+            }
+            self.copy(now, id, actions);
+        }
+    }
+
+    fn copy(&mut self, now: Time, id: AttemptId, actions: &mut Vec<Action>) {
+        let Some(&Attempt { job, task, since, cost, .. }) = self.attempts.get(&id) else { return };
         let Some(run) = self.jobs.get_mut(&job) else { return };
+        let Some((spec, attempts)) = run.open(task) else { return };
+        let at_it = attempts.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.node);
+        let for_originals = spec.for_originals;
+        let view = TaskView { cost, avoid: at_it.collect(), for_originals, at_once: true };
+        self.cluster.review(now, None);
+        let plan = self.policy.plan(now, &Waiting::only(std::slice::from_ref(&view)), &self.cluster);
+        let Some((_, Decision { node, reason })) = plan.into_iter().next() else { return };
+        // A task that is over its time is likely to need as long again as it has had.
+        if let Reason::Soonest { expected, .. } = reason
+            && expected >= now.since(since)
+        {
+            self.timers.set_by(Timer::Overdue(job), now + COPY_LATER);
+            return;
+        }
+        let bound = Bound { job, task, cost, reason };
+        self.late.remove(&id);
+        run.bound(task, node, &mut self.line);
+        self.nodes.change(node, |node| node.bind(bound));
+        self.start_bound(now, actions);
+    }
+
+    fn dispatch(&mut self, now: Time, node: NodeId, bound: Bound, actions: &mut Vec<Action>) {
+        let Bound { job, task, cost, reason } = bound;
+        let Some(run) = self.jobs.get_mut(&job) else { return };
+        let attempt = AttemptId(self.last_attempt + 1);
+        let Some(spec) = run.sent(now, task, attempt) else { return };
         self.last_attempt += 1;
-        let attempt = AttemptId(self.last_attempt);
-        let Some(spec) = run.started(task, attempt) else { return };
-        let record = Attempt { job, task, node, since: now, cost, abandoned: false, overdue: false };
+        let mut record = Attempt { job, task, node, since: now, cost, abandoned: false, look: None };
+        run.watch.add(attempt, &mut record, &run.patience);
+        if let Some(at) = run.watch.next() {
+            self.timers.set_by(Timer::Overdue(job), at);
+        }
+        let is_new = run.hold(node, NodeCounts::default());
         self.attempts.insert(attempt, record);
-        let known = &mut self.nodes[node.0 as usize];
-        known.running.insert(attempt);
-        actions.push(Action::Dispatch { attempt, node, job, task: spec, patience: known.patience, reason });
+        let patience = self.nodes.change(node, |node| {
+            node.running.insert(attempt);
+            node.holders += usize::from(is_new);
+            node.patience
+        });
+        self.listen(node);
+        let patience = patience.unwrap_or_default();
+        actions.push(Action::Dispatch { attempt, node, job, task: spec, patience, reason });
     }
 }

@@ -3,8 +3,12 @@
 //! This is list scheduling by earliest completion time: the waiting tasks are laid, in order, on the node where each
 //! would end first, given what runs there, how fast the node has been and how often it refuses. Only those that would
 //! start at once are decided for; the others stay free for whichever node turns out to be faster than expected.
+//!
+//! With few tasks and nodes that is just what is done. With many, the same is found without laying them: the fastest free
+//! node gets the next task if it would be done with it before the others have done all that waits.
 
-use super::{Decision, NodeView, Policy, PolicyRow, Reason, TaskView};
+use super::cluster::{Seconds, tried_pace};
+use super::{Cluster, Decision, NodeView, Policy, PolicyRow, Reason, TaskView, Waiting};
 use crate::types::Time;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,45 +22,53 @@ pub(super) const ROW: PolicyRow = PolicyRow {
     make: |_| Box::new(LoadBalancing),
 };
 
-/// A node that refuses nearly always is still tried now and then.
-const HIGHEST_REFUSAL_RATE: f64 = 0.95;
+/// Up to so many tasks are laid one by one, on up to so many nodes.
+const FEW: usize = 32;
 
 struct LoadBalancing;
 
 impl Policy for LoadBalancing {
-    fn plan(&mut self, now: Time, tasks: &[TaskView], nodes: &[NodeView]) -> Vec<(usize, Decision)> {
-        let usual_pace = usual_pace(nodes);
-        let mut lanes: Vec<Lane> = nodes.iter().map(|node| Lane::of(node, now, usual_pace)).collect();
-        let mut free: usize = lanes.iter().map(|lane| lane.free).sum();
-        let mut decisions = Vec::new();
-        for (place, task) in tasks.iter().enumerate() {
-            if free == 0 {
-                break;
-            }
-            let best = lanes
-                .iter_mut()
-                .filter(|lane| !task.avoid.contains(&lane.node.id))
-                .min_by(|a, b| a.end_of(task.cost).total_cmp(&b.end_of(task.cost)));
-            let Some(lane) = best else { continue };
-            let expected = Duration::try_from_secs_f64(lane.end_of(task.cost)).unwrap_or(Duration::MAX);
-            lane.lay(task.cost);
-            if lane.free > 0 {
-                lane.free -= 1;
-                free -= 1;
-                let reason = Reason::Soonest { expected, refusal_rate: lane.node.refusal_rate };
-                decisions.push((place, Decision { node: lane.node.id, reason }));
-            }
+    fn plan(&mut self, now: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decision)> {
+        if waiting.tasks <= FEW && waiting.tasks == waiting.first.len() && nodes.len() <= FEW {
+            lay_all(now, waiting.first, nodes)
+        } else {
+            fill_free(now, waiting, nodes)
         }
-        decisions
+    }
+
+    fn waits_for_slots(&self) -> bool {
+        true
     }
 }
 
-/// The median pace of the nodes that have done anything: what is expected of the others.
-fn usual_pace(nodes: &[NodeView]) -> f64 {
-    let mut paces: Vec<f64> = nodes.iter().filter_map(|node| node.pace).collect();
-    paces.sort_by(f64::total_cmp);
-    // With nothing known any value does, as long as it is the same for all.
-    paces.get(paces.len() / 2).copied().unwrap_or(1.0)
+fn decision(node: &NodeView, end: f64) -> Decision {
+    let expected = Duration::try_from_secs_f64(end).unwrap_or(Duration::MAX);
+    Decision { node: node.id, reason: Reason::Soonest { expected, refusal_rate: node.refusal_rate } }
+}
+
+/// Lays each task on the node where it would end first.
+fn lay_all(now: Time, tasks: &[TaskView], nodes: &Cluster) -> Vec<(usize, Decision)> {
+    let mut lanes: Vec<Lane> = nodes.views().map(|node| Lane::of(node, now, nodes)).collect();
+    let mut free: usize = lanes.iter().map(|lane| lane.free).sum();
+    let mut decisions = Vec::new();
+    for (place, task) in tasks.iter().enumerate() {
+        if free == 0 {
+            break;
+        }
+        let may = |lane: &&mut Lane| {
+            !task.avoid.contains(&lane.node.id) && (task.for_originals || !lane.node.is_original)
+        };
+        let best = lanes.iter_mut().filter(may).min_by(|a, b| a.end_of(task.cost).total_cmp(&b.end_of(task.cost)));
+        let Some(lane) = best else { continue };
+        let end = lane.end_of(task.cost);
+        lane.lay(task.cost);
+        if lane.free > 0 {
+            lane.free -= 1;
+            free -= 1;
+            decisions.push((place, decision(lane.node, end)));
+        }
+    }
+    decisions
 }
 
 /// A node with the times, in seconds from now, at which its slots will be free.
@@ -70,28 +82,15 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn of(node: &'a NodeView, now: Time, usual_pace: f64) -> Self {
-        let known_pace = node.pace.unwrap_or(usual_pace);
+    fn of(node: &'a NodeView, now: Time, nodes: &Cluster) -> Self {
         let pause = node.available_at.since(now).as_secs_f64();
-        let mut slots: BinaryHeap<_> = node
-            .running
-            .iter()
-            .map(|&(since, cost)| {
-                let elapsed = now.since(since).as_secs_f64();
-                let expected = cost * known_pace;
-                // A task that is over its time is likely to need as long again as it has had.
-                let left = if elapsed < expected { expected - elapsed } else { elapsed };
-                Reverse(Seconds(left.max(pause)))
-            })
-            .collect();
+        let mut slots: BinaryHeap<_> = nodes.ends(now, node).map(|end| Reverse(Seconds(end.max(pause)))).collect();
         while slots.len() < node.slots {
             slots.push(Reverse(Seconds(pause)));
         }
-        let pace = known_pace / (1.0 - node.refusal_rate.min(HIGHEST_REFUSAL_RATE));
-        let taken = node.running.len() + node.queued.len();
-        let free = if node.is_free(now) { node.slots - taken } else { 0 };
-        let mut lane = Self { node, pace, slots, free };
-        node.queued.iter().for_each(|&cost| lane.lay(cost));
+        let pace = tried_pace(nodes.pace(now, node.id).unwrap_or(1.0), node);
+        let mut lane = Self { node, pace, slots, free: node.free(now) };
+        (0..node.queued).for_each(|_| lane.lay(node.queued_cost / node.queued as f64));
         lane
     }
 
@@ -108,21 +107,67 @@ impl<'a> Lane<'a> {
     }
 }
 
-#[derive(PartialEq)]
-struct Seconds(f64);
-
-impl Eq for Seconds {}
-
-impl PartialOrd for Seconds {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
+/// A free node in the order of speed, and what it is given in this plan.
+struct Candidate<'a> {
+    node: &'a NodeView,
+    pace: f64,
+    free: usize,
 }
 
-impl Ord for Seconds {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+/// Gives the first tasks to the fastest free nodes, as long as that is sooner than to wait for a node at work.
+fn fill_free(now: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decision)> {
+    let (at, lanes) = (now.0.as_secs_f64(), nodes.lanes());
+    let mut untried = nodes.fastest_free().map(|(pace, node, free)| Candidate { node, pace, free });
+    let mut tried: Vec<Candidate> = Vec::new();
+    // For each slot that is filled in this plan, how long it is, and how long another task would take there.
+    let mut filled: Vec<(f64, f64)> = Vec::new();
+    // What those that can have only nodes of ours, and those that can have any, are to wait for.
+    let mut better_wait = [false; 2];
+    let mut decisions = Vec::new();
+    for (place, task) in waiting.first.iter().enumerate() {
+        let class = usize::from(task.for_originals);
+        if better_wait[class] && task.avoid.is_empty() {
+            continue;
+        }
+        let Some(best) = fastest(task, &mut tried, &mut untried) else { continue };
+        let takes = task.cost * best.pace;
+        // As many as the others will have done before it are not for it.
+        let left = (waiting.tasks - decisions.len()) as f64;
+        let sooner = |&(end, each): &(f64, f64)| ((takes - end) / each).floor().max(0.0);
+        let done = lanes.done_before(at + takes, left) + filled.iter().map(sooner).sum::<f64>();
+        if done + 0.5 < left {
+            best.free -= 1;
+            filled.push((takes, (lanes.grain() * best.pace).max(f64::MIN_POSITIVE)));
+            decisions.push((place, decision(best.node, takes)));
+        } else {
+            better_wait[class] = task.avoid.is_empty();
+        }
     }
+    decisions
+}
+
+/// The fastest node with a free slot that may have this task.
+fn fastest<'t, 'a>(
+    task: &TaskView,
+    tried: &'t mut Vec<Candidate<'a>>,
+    untried: &mut impl Iterator<Item = Candidate<'a>>,
+) -> Option<&'t mut Candidate<'a>> {
+    let may = |candidate: &Candidate| {
+        let node = candidate.node;
+        candidate.free > 0 && !task.avoid.contains(&node.id) && (task.for_originals || !node.is_original)
+    };
+    tried.retain(|candidate| candidate.free > 0);
+    if let Some(at) = tried.iter().position(may) {
+        return tried.get_mut(at);
+    }
+    for candidate in untried {
+        let fits = may(&candidate);
+        tried.push(candidate);
+        if fits {
+            return tried.last_mut();
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -131,38 +176,27 @@ mod tests {
     use crate::types::NodeId;
 
     fn node(id: u32, pace: Option<f64>) -> NodeView {
-        NodeView {
-            id: NodeId(id),
-            slots: 1,
-            running: vec![],
-            queued: vec![],
-            pace,
-            refusal_rate: 0.0,
-            available_at: Time::default(),
-        }
+        NodeView { pace, ..NodeView::new(NodeId(id)) }
     }
 
-    fn tasks(count: usize) -> Vec<TaskView> {
-        vec![TaskView { cost: 1.0, avoid: vec![] }; count]
-    }
-
-    fn nodes_of(decisions: &[(usize, Decision)]) -> Vec<(usize, u32)> {
-        decisions.iter().map(|(place, decision)| (*place, decision.node.0)).collect()
+    fn plan(now: Time, count: usize, nodes: &[NodeView]) -> Vec<(usize, u32)> {
+        let tasks = vec![TaskView::of(1.0); count];
+        let plan = LoadBalancing.plan(now, &Waiting::only(&tasks), &Cluster::of(now, nodes));
+        plan.iter().map(|(place, decision)| (*place, decision.node.0)).collect()
     }
 
     #[test]
     fn unknown_nodes_get_one_task_each() {
         let nodes = [node(0, None), node(1, None), node(2, None)];
-        let plan = LoadBalancing.plan(Time::default(), &tasks(5), &nodes);
-        assert_eq!(nodes_of(&plan), [(0, 0), (1, 1), (2, 2)]);
+        assert_eq!(plan(Time::default(), 5, &nodes), [(0, 0), (1, 1), (2, 2)]);
     }
 
     #[test]
     fn a_slow_node_gets_a_task_only_if_it_would_end_first() {
-        // Node 1 needs 3 s where node 0 needs 1 s: the third task in line is worth giving to it, the second is not.
+        // Node 1 needs 2.5 s where node 0 needs 1 s: the third task in line is worth giving to it, the second is not.
         let nodes = [node(0, Some(1.0)), node(1, Some(2.5))];
-        assert_eq!(nodes_of(&LoadBalancing.plan(Time::default(), &tasks(2), &nodes)), [(0, 0)]);
-        assert_eq!(nodes_of(&LoadBalancing.plan(Time::default(), &tasks(3), &nodes)), [(0, 0), (2, 1)]);
+        assert_eq!(plan(Time::default(), 2, &nodes), [(0, 0)]);
+        assert_eq!(plan(Time::default(), 3, &nodes), [(0, 0), (2, 1)]);
     }
 
     #[test]
@@ -171,20 +205,18 @@ mod tests {
         busy.running = vec![(Time::default(), 1.0)];
         let mut refusing = node(1, Some(1.0));
         refusing.refusal_rate = 0.9;
-        let plan =
-            LoadBalancing.plan(Time::default(), &tasks(1), &[busy.clone(), refusing.clone(), node(2, Some(1.5))]);
-        assert_eq!(nodes_of(&plan), [(0, 2)]);
+        let nodes = [busy.clone(), refusing.clone(), node(2, Some(1.5))];
+        assert_eq!(plan(Time::default(), 1, &nodes), [(0, 2)]);
         // Ten seconds expected at the refusing node, two at the busy one: the task waits.
-        assert!(LoadBalancing.plan(Time::default(), &tasks(1), &[busy, refusing]).is_empty());
+        assert!(plan(Time::default(), 1, &[busy, refusing]).is_empty());
     }
 
     #[test]
     fn a_node_is_left_alone_until_it_is_available() {
         let mut paused = node(0, Some(1.0));
         paused.available_at = Time(Duration::from_millis(10));
-        assert!(LoadBalancing.plan(Time::default(), &tasks(3), std::slice::from_ref(&paused)).is_empty());
-        let later = Time(Duration::from_millis(10));
-        assert_eq!(nodes_of(&LoadBalancing.plan(later, &tasks(3), &[paused])), [(0, 0)]);
+        assert!(plan(Time::default(), 3, std::slice::from_ref(&paused)).is_empty());
+        assert_eq!(plan(Time(Duration::from_millis(10)), 3, &[paused]), [(0, 0)]);
     }
 
     #[test]
@@ -192,7 +224,6 @@ mod tests {
         let mut wide = node(0, Some(1.0));
         wide.slots = 3;
         wide.running = vec![(Time::default(), 1.0)];
-        let plan = LoadBalancing.plan(Time::default(), &tasks(4), &[wide]);
-        assert_eq!(nodes_of(&plan), [(0, 0), (1, 0)]);
+        assert_eq!(plan(Time::default(), 4, &[wide]), [(0, 0), (1, 0)]);
     }
 }

@@ -3,9 +3,13 @@
 //! A policy is pure: it sees tasks, nodes and the time, and answers with decisions that carry their reasons. Its
 //! random numbers come from the seed it was made with, so that the same events lead to the same decisions.
 
+mod cluster;
+mod lanes;
 mod load_balancing;
 mod random;
 mod round_robin;
+
+pub use cluster::{Cluster, Takers};
 
 use crate::types::{NodeId, Time};
 use std::time::Duration;
@@ -17,6 +21,35 @@ pub struct TaskView {
     pub cost: f64,
     /// Nodes that must not get it: they are at work on it already.
     pub avoid: Vec<NodeId>,
+    /// Whether a node of the original system can do it.
+    pub for_originals: bool,
+    /// It is a copy of a task that somebody is at: only a node that would start it at once may have it.
+    pub at_once: bool,
+}
+
+impl TaskView {
+    /// A task of this cost that any node may have.
+    pub fn of(cost: f64) -> Self {
+        Self { cost, avoid: Vec::new(), for_originals: true, at_once: false }
+    }
+}
+
+/// The tasks that wait for a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    /// The first of them, in order.
+    pub first: &'a [TaskView],
+    /// How many there are with those behind them.
+    pub tasks: usize,
+    /// The cost of all of them.
+    pub cost: f64,
+}
+
+impl<'a> Waiting<'a> {
+    /// These tasks and none behind them.
+    pub fn only(tasks: &'a [TaskView]) -> Self {
+        Self { first: tasks, tasks: tasks.len(), cost: tasks.iter().map(|task| task.cost).sum() }
+    }
 }
 
 /// A node that may be given tasks.
@@ -28,20 +61,43 @@ pub struct NodeView {
     pub slots: usize,
     /// For each running task: since when, and its cost.
     pub running: Vec<(Time, f64)>,
-    /// The cost of the tasks that are bound to it and wait for a slot.
-    pub queued: Vec<f64>,
+    /// How many tasks are bound to it and wait for a slot.
+    pub queued: usize,
+    /// The cost of those.
+    pub queued_cost: f64,
     /// Seconds that it has taken for a unit of cost, if it has done anything yet.
     pub pace: Option<f64>,
+    /// When that was learnt.
+    pub pace_since: Time,
     /// The share of tasks that it has refused lately, 0 to 1.
     pub refusal_rate: f64,
     /// It refused or failed, and is left alone until then.
     pub available_at: Time,
+    /// Whether it is a node of the original system, which knows one kind of task.
+    pub is_original: bool,
 }
 
 impl NodeView {
-    /// Whether it would start another task at once.
-    pub fn is_free(&self, now: Time) -> bool {
-        self.available_at <= now && self.running.len() + self.queued.len() < self.slots
+    /// A node with one slot that has done nothing yet.
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            slots: 1,
+            running: Vec::new(),
+            queued: 0,
+            queued_cost: 0.0,
+            pace: None,
+            pace_since: Time::default(),
+            refusal_rate: 0.0,
+            available_at: Time::default(),
+            is_original: false,
+        }
+    }
+
+    /// How many tasks it would start at once.
+    pub fn free(&self, now: Time) -> usize {
+        let taken = self.running.len() + self.queued;
+        if self.available_at <= now { self.slots.saturating_sub(taken) } else { 0 }
     }
 }
 
@@ -91,11 +147,14 @@ impl std::fmt::Display for Reason {
 
 /// Gives tasks to nodes.
 pub trait Policy: Send {
-    /// Decides for as many of `tasks` as it wants to decide for now, each at most once: pairs of a place in `tasks`
-    /// and a decision. The others are asked about again after the next event.
-    ///
-    /// `nodes` are those that answer, in the order of their ids.
-    fn plan(&mut self, now: Time, tasks: &[TaskView], nodes: &[NodeView]) -> Vec<(usize, Decision)>;
+    /// Decides for as many of the first waiting tasks as it wants to decide for now, each at most once: pairs of a place
+    /// in `waiting.first` and a decision. If there was any it is asked again at once, else after the next event.
+    fn plan(&mut self, now: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decision)>;
+
+    /// Whether it gives tasks only to nodes that start them at once, so that it need not be asked while none is free.
+    fn waits_for_slots(&self) -> bool {
+        false
+    }
 }
 
 /// A policy as users name it.

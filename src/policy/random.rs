@@ -1,6 +1,6 @@
 //! Owns the random policy: each task goes to a node drawn from all, however busy it is.
 
-use super::{Decision, NodeView, Policy, PolicyRow, Reason, TaskView};
+use super::{Cluster, Decision, Policy, PolicyRow, Reason, Waiting};
 use crate::types::Time;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -18,16 +18,16 @@ struct Random {
 }
 
 impl Policy for Random {
-    fn plan(&mut self, now: Time, tasks: &[TaskView], nodes: &[NodeView]) -> Vec<(usize, Decision)> {
+    fn plan(&mut self, _: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decision)> {
         let mut decisions = Vec::new();
-        for (place, task) in tasks.iter().enumerate() {
-            let among: Vec<&NodeView> =
-                nodes.iter().filter(|node| node.available_at <= now && !task.avoid.contains(&node.id)).collect();
-            if among.is_empty() {
+        for (place, task) in waiting.first.iter().enumerate() {
+            let takers = nodes.takers(task);
+            if takers.is_empty() {
                 continue;
             }
-            let node = among[self.rng.random_range(0..among.len())].id;
-            decisions.push((place, Decision { node, reason: Reason::Drawn { among: among.len() } }));
+            let among = takers.len();
+            let Some(node) = takers.get(self.rng.random_range(0..among)) else { continue };
+            decisions.push((place, Decision { node, reason: Reason::Drawn { among } }));
         }
         decisions
     }

@@ -1,6 +1,6 @@
 //! Owns the round-robin policy: each task goes to the next node in turn, however busy it is.
 
-use super::{Decision, NodeView, Policy, PolicyRow, Reason, TaskView};
+use super::{Cluster, Decision, Policy, PolicyRow, Reason, Waiting};
 use crate::types::{NodeId, Time};
 
 pub(super) const ROW: PolicyRow = PolicyRow {
@@ -16,14 +16,12 @@ struct RoundRobin {
 }
 
 impl Policy for RoundRobin {
-    fn plan(&mut self, now: Time, tasks: &[TaskView], nodes: &[NodeView]) -> Vec<(usize, Decision)> {
+    fn plan(&mut self, _: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decision)> {
         let mut decisions = Vec::new();
-        for (place, task) in tasks.iter().enumerate() {
-            let may_take = |node: &&NodeView| node.available_at <= now && !task.avoid.contains(&node.id);
-            let after_last = nodes.iter().filter(may_take).find(|node| Some(node.id) > self.last);
-            let Some(node) = after_last.or_else(|| nodes.iter().find(may_take)) else { continue };
-            self.last = Some(node.id);
-            decisions.push((place, Decision { node: node.id, reason: Reason::Turn }));
+        for (place, task) in waiting.first.iter().enumerate() {
+            let Some(node) = nodes.takers(task).after(self.last) else { continue };
+            self.last = Some(node);
+            decisions.push((place, Decision { node, reason: Reason::Turn }));
         }
         decisions
     }

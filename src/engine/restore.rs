@@ -1,0 +1,68 @@
+//! Owns the return of a job from the log: it goes on where its records end, as if it had always been here.
+
+use super::{Action, Engine, Run};
+use crate::jobs::Job;
+use crate::ledger::{ClosedRound, History, Record};
+use crate::types::{JobId, NodeId, Time};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Engine {
+    pub(super) fn restore(
+        &mut self,
+        now: Time,
+        job: JobId,
+        work: Box<dyn Job>,
+        history: History,
+        resumed: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut run = Run::new(now, job, work, history.order);
+        if resumed {
+            run.news.from =
+                self.books.write_news(now, job, Record::Resumed { job, elapsed: history.elapsed }, actions);
+        }
+        // Its nodes had other numbers in the process that wrote this.
+        let here = history.nodes.into_iter().map(|(id, address)| (id, self.nodes.remember(&address)));
+        let here: BTreeMap<NodeId, NodeId> = here.collect();
+        let rounds = history.closed.iter().map(|closed| closed.round).collect();
+        let spans = history.closed.iter().map(|closed| closed.spans.len()).sum();
+        run.goes_on(history.elapsed, rounds, spans);
+        for closed in history.closed {
+            run.news.closed.push_back((0, renumbered(closed, &here)));
+        }
+        for standing in history.standings {
+            let node = self.nodes.remember(&standing.address);
+            if run.hold(node, standing.counts) {
+                self.nodes.change(node, |node| node.holders += 1);
+            }
+        }
+        for &node in here.values() {
+            if run.hold(node, Default::default()) {
+                self.nodes.change(node, |node| node.holders += 1);
+            }
+        }
+        let reopened = run.reopened();
+        run.open_ready(now, &mut self.line);
+        self.jobs.insert(job, run);
+        self.board.urgent.insert(job);
+        self.start_clocks(now, job);
+        self.apply(now, job, reopened, actions);
+        for (task, output) in history.answers {
+            let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
+            // An answer that cannot be used is asked for again.
+            let Ok(Some(effects)) = run.task_done(task, &output) else { continue };
+            run.close(task, &mut self.line);
+            self.apply(now, job, effects, actions);
+        }
+        self.open_ready(now, job);
+    }
+}
+
+fn renumbered(mut closed: Arc<ClosedRound>, here: &BTreeMap<NodeId, NodeId>) -> Arc<ClosedRound> {
+    let moved = |node: NodeId| here.get(&node).copied().unwrap_or(node);
+    if closed.spans.iter().any(|span| moved(span.node) != span.node) {
+        Arc::make_mut(&mut closed).spans.iter_mut().for_each(|span| span.node = moved(span.node));
+    }
+    closed
+}
