@@ -9,6 +9,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("types", 0, &[]),
     ("data", 1, &["types"]),
     ("policy", 1, &["types"]),
+    ("membership", 1, &["types"]),
     ("model", 2, &["types", "data"]),
     ("jobs", 3, &["types", "data", "model"]),
     ("engine", 4, &["types", "data", "model", "policy", "jobs"]),
@@ -16,7 +17,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("ingest", 5, &["data"]),
     ("rpc", 6, &["types", "wire"]),
     ("store", 6, &["types", "data", "wire"]),
-    ("gossip", 6, &["types", "wire"]),
+    ("gossip", 6, &["types", "wire", "membership"]),
     ("node", 7, &["types", "data", "model", "policy", "jobs", "wire", "rpc", "store", "gossip", "ingest"]),
     (
         "coordinator",
@@ -25,13 +26,30 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ),
     ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("report", 8, &["jobs", "client"]),
-    ("cli", 9, &["model", "policy", "jobs", "wire", "rpc", "ingest", "node", "coordinator", "client", "report"]),
+    (
+        "cli",
+        9,
+        &[
+            "membership",
+            "gossip",
+            "model",
+            "policy",
+            "jobs",
+            "wire",
+            "rpc",
+            "ingest",
+            "node",
+            "coordinator",
+            "client",
+            "report",
+        ],
+    ),
     ("lib", 10, &["cli"]),
     ("main", 10, &[]),
 ];
 
 /// The modules that know nothing of the world around them.
-const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "report"];
+const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "report", "membership"];
 
 /// What those must not touch: sockets, files, threads, clocks, global random numbers, printing, hash order.
 const BANNED: &[&str] = &[
