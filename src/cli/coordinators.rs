@@ -1,6 +1,6 @@
 //! Owns the option that says which coordinators a command talks to.
 
-use crate::rpc::Address;
+use crate::rpc::{Address, RpcError};
 use clap::Args;
 
 /// Where a command finds the cluster: the one that leads and its standbys, in any order.
@@ -27,6 +27,19 @@ impl Coordinators {
             }
         }
         addresses
+    }
+
+    /// Asks one after the other; the answer of the first that gives one, or else what the last said.
+    pub(super) fn first_that_answers<T>(
+        &self,
+        mut ask: impl FnMut(&Address) -> Result<T, RpcError>,
+    ) -> Result<T, RpcError> {
+        let mut addresses = self.addresses();
+        let last = addresses.pop().unwrap_or_else(|| Address::new("localhost", 9095));
+        match addresses.iter().find_map(|address| ask(address).ok()) {
+            Some(answer) => Ok(answer),
+            None => ask(&last),
+        }
     }
 }
 

@@ -122,16 +122,15 @@ impl Membership {
         }
     }
 
-    /// Looks for members at these addresses, until there is one at each, and again when it is down.
+    /// Looks for members at these addresses, and no longer at those of an earlier call: until there is one at each, and
+    /// again when it is down.
     pub fn join(&mut self, now: Time, seeds: &[SocketAddr]) -> Vec<Output> {
         let me = self.foca.identity().address;
         let others: Vec<SocketAddr> = seeds.iter().copied().filter(|address| *address != me).collect();
-        if self.phase != Phase::Left && !others.is_empty() {
-            let is_first = self.seeds.is_empty();
-            self.seeds.add(now, &others);
-            if is_first {
-                self.try_seeds(now);
-            }
+        if self.phase != Phase::Left {
+            self.seeds.set(now, &others);
+            self.alarms.retain(|_, alarm| !matches!(alarm, Alarm::Seeds));
+            self.try_seeds(now);
         }
         self.outputs()
     }

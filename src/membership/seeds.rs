@@ -21,15 +21,12 @@ struct Seed {
 }
 
 impl Seeds {
-    /// Adds addresses, to be tried at once.
-    pub(super) fn add(&mut self, now: Time, addresses: &[SocketAddr]) {
+    /// From now on these are the addresses; new ones are due at once.
+    pub(super) fn set(&mut self, now: Time, addresses: &[SocketAddr]) {
+        self.0.retain(|address, _| addresses.contains(address));
         for &address in addresses {
             self.0.entry(address).or_insert(Seed { member: address, due: now, pause: FIRST_PAUSE });
         }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// A member answered from an address.
@@ -64,7 +61,7 @@ mod tests {
         let [a, b] = ["10.0.0.1:1", "10.0.0.2:1"].map(|text| text.parse::<SocketAddr>().unwrap());
         let at = |seconds| Time(Duration::from_secs(seconds));
         let mut seeds = Seeds::default();
-        seeds.add(at(0), &[a, b]);
+        seeds.set(at(0), &[a, b]);
         assert_eq!(seeds.due(at(0), |_| false), [a, b]);
         seeds.heard(b, a);
         let tries: Vec<u64> = (1..60).filter(|&second| !seeds.due(at(second), |_| false).is_empty()).collect();
@@ -72,5 +69,7 @@ mod tests {
         assert!(seeds.due(at(100), |up| up == a).is_empty(), "b's member calls itself a");
         assert_eq!(seeds.due(at(101), |_| false), [a, b]);
         assert_eq!(seeds.due(at(102), |_| false), [a, b]);
+        seeds.set(at(200), &[b]);
+        assert_eq!(seeds.due(at(200), |_| false), [b]);
     }
 }

@@ -24,8 +24,8 @@ impl Default for Settings {
     /// Three of six that die at once are noticed by all within two seconds, also if every tenth datagram is lost.
     fn default() -> Self {
         Self {
-            probe_period: Duration::from_millis(120),
-            suspicion: Duration::from_millis(850),
+            probe_period: Duration::from_millis(100),
+            suspicion: Duration::from_millis(900),
             forget_after: Duration::from_secs(3600),
             most_members: 4096,
         }

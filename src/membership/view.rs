@@ -108,3 +108,14 @@ pub enum Output {
     /// Tell whoever listens.
     Change(Change),
 }
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up(member) => write!(f, "{member} is there"),
+            Self::Leaving(member) => write!(f, "{member} finishes its work and leaves"),
+            Self::Down(member, why) => write!(f, "{member} is gone: {why}"),
+            Self::CameBack => f.write_str("others took this server for dead; it says that it is not"),
+        }
+    }
+}
