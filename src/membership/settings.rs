@@ -36,10 +36,10 @@ impl Default for Settings {
 const SHORTEST: Duration = Duration::from_millis(5);
 
 /// How many others are asked to try in one's stead, and to how many news is told at once.
-const FEW: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
-const ONE: NonZeroUsize = NonZeroUsize::new(1).expect("one is not zero");
+const FEW: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
 /// How often each piece of news is sent on: about four times the logarithm of a thousand members.
-const TRANSMISSIONS: NonZeroU8 = NonZeroU8::new(12).expect("twelve is not zero");
+const TRANSMISSIONS: NonZeroU8 = NonZeroU8::MIN.saturating_add(11);
 
 impl Settings {
     /// With every time at least as long as makes sense.
