@@ -198,7 +198,7 @@ fn garbage_at_the_port_does_no_harm() {
                     number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     let mut bytes: Vec<u8> =
                         number.to_be_bytes().iter().cycle().take(60 + (number % 900) as usize).copied().collect();
-                    if number % 2 == 0 {
+                    if number.is_multiple_of(2) {
                         bytes[..4].copy_from_slice(&[b'r', b't', 1, (number >> 8) as u8 % 3]);
                     }
                     // A full buffer is as good as a lost datagram.

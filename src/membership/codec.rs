@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(codec.decode_header(&bytes[..]), Ok(header.clone()));
             for end in 0..bytes.len() {
                 assert_eq!(codec.decode_header(&bytes[..end]), Err(CodecError::Short), "{header:?}");
-                let full = codec.encode_header(&header, &mut vec![0; end].as_mut_slice());
+                let full = codec.encode_header(&header, vec![0; end].as_mut_slice());
                 assert_eq!(full, Err(CodecError::Full), "{header:?}");
             }
         }
