@@ -19,13 +19,14 @@
 //! | [`wire`] | the generated Thrift code, and the step to our types |
 //! | [`rpc`] | connections: server, client, limits |
 //! | [`store`] | blobs by their digests |
-//! | [`gossip`] | who is in the cluster |
+//! | [`membership`] | who is in the cluster, by SWIM |
+//! | [`gossip`] | membership over UDP, and the calls about it |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
 //! | [`report`] | a run's page: HTML and SVG |
 //! | [`cli`] | the command line |
 //!
-//! All up to `engine`, and `report`, is pure: no sockets, files, threads or clock. `tests/layers.rs` has the rules.
+//! All up to `engine`, `membership` and `report`, is pure: no sockets, files, threads or clock. `tests/layers.rs` has the rules.
 //!
 //! # Example
 //!
@@ -67,6 +68,7 @@ pub mod gossip;
 pub mod ingest;
 pub mod jobs;
 pub mod ledger;
+pub mod membership;
 pub mod model;
 pub mod node;
 pub mod policy;

@@ -9,6 +9,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("types", 0, &[]),
     ("data", 1, &["types"]),
     ("policy", 1, &["types"]),
+    ("membership", 1, &["types"]),
     ("model", 2, &["types", "data"]),
     ("jobs", 3, &["types", "data", "model"]),
     ("ledger", 4, &["types", "data", "model", "jobs"]),
@@ -18,7 +19,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("ingest", 5, &["data"]),
     ("rpc", 6, &["types", "wire"]),
     ("store", 6, &["types", "data", "wire"]),
-    ("gossip", 6, &["types", "wire"]),
+    ("gossip", 6, &["types", "wire", "membership"]),
     ("node", 7, &["types", "data", "model", "policy", "jobs", "wire", "rpc", "store", "gossip", "ingest"]),
     (
         "coordinator",
@@ -30,13 +31,18 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ),
     ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("report", 8, &["jobs", "client"]),
-    ("cli", 9, &["model", "policy", "jobs", "wire", "rpc", "ingest", "node", "coordinator", "client", "report"]),
+    (
+        "cli",
+        9,
+        &["gossip", "model", "policy", "jobs", "wire", "rpc", "ingest", "node", "coordinator", "client", "report"],
+    ),
     ("lib", 10, &["cli"]),
     ("main", 10, &[]),
 ];
 
 /// The modules that know nothing of the world around them.
-const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "ledger", "engine", "tenure", "report"];
+const PURE: &[&str] =
+    &["types", "data", "membership", "policy", "model", "jobs", "ledger", "engine", "tenure", "report"];
 
 /// What those must not touch: sockets, files, threads, clocks, global random numbers, printing, hash order.
 const BANNED: &[&str] = &[
@@ -138,7 +144,8 @@ fn modules_use_only_what_the_table_allows() {
 fn pure_modules_touch_nothing_outside() {
     let mut wrong = Vec::new();
     for (module, path, text) in source_files() {
-        if !PURE.contains(&module.as_str()) || path.ends_with("tests.rs") {
+        let is_test = path.ends_with("tests.rs") || path.iter().any(|part| part == "tests");
+        if !PURE.contains(&module.as_str()) || is_test {
             continue;
         }
         let code = code(&text);

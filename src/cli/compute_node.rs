@@ -1,6 +1,6 @@
 //! Owns `roundtable compute-node`.
 
-use super::server::ServerOptions;
+use super::server::{ServerOptions, Started};
 use super::{Failure, Run};
 use crate::node::{Config, Node};
 use clap::Args;
@@ -8,7 +8,10 @@ use std::time::Duration;
 
 /// Do the tasks that coordinators send
 #[derive(Args, Debug)]
-#[command(after_help = "Example: roundtable compute-node 9091 0.2")]
+#[command(after_help = "\
+Examples:
+  roundtable compute-node 9091 0.2
+  roundtable compute-node 9091 0 --host 0.0.0.0 --join coordinator.example:9095")]
 pub(super) struct ComputeNode {
     /// The port to listen on; 0 picks a free one
     #[arg(allow_negative_numbers = true)]
@@ -22,13 +25,16 @@ pub(super) struct ComputeNode {
     /// How many tasks run at once, each on a thread
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     slots: u16,
+    /// How long tasks at work may take to end when this node is told to leave
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
+    drain_time: Duration,
     #[command(flatten)]
     server: ServerOptions,
 }
 
 impl Run for ComputeNode {
     fn run(self) -> Result<(), Failure> {
-        let listener = self.server.listener(self.port)?;
+        let (listener, gossip) = self.server.listen(self.port)?;
         let config = Config {
             load_probability: self.load_probability,
             load_delay: self.load_delay,
@@ -36,11 +42,12 @@ impl Run for ComputeNode {
             data_dir: self.server.data_dir.clone(),
             seed: self.server.seed(),
             store_limit: self.server.memory,
+            gossip,
+            drain_time: self.drain_time,
         };
         self.server.serve("compute node", || {
             let node = Node::start(listener, config)?;
-            let address = node.address();
-            Ok((node, address))
+            Ok(Started { address: node.address(), has_left: node.has_left().clone(), server: node })
         })
     }
 }

@@ -1,24 +1,32 @@
 //! Owns `roundtable coordinator`.
 
-use super::server::ServerOptions;
+use super::server::{ServerOptions, Started};
 use super::{Failure, Run, nodes_file};
 use crate::coordinator::{Config, Coordinator as Server};
 use crate::policy::{self, PolicyRow};
+use crate::rpc::Address;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where the nodes are named unless another file is.
+const NODES_FILE: &str = "compute_nodes.txt";
 
 /// Take jobs from clients and have compute nodes do them
 #[derive(Args)]
-#[command(after_help = "Example: roundtable coordinator 9095 2")]
+#[command(after_help = "\
+Examples:
+  roundtable coordinator 9095 2
+  roundtable coordinator 9095 2 --join node.example:9091")]
 pub(super) struct Coordinator {
     /// The port to listen on; 0 picks a free one
     #[arg(allow_negative_numbers = true)]
     port: u16,
     #[arg(value_parser = |text: &str| policy::find(text).map(Chosen), help = policy_help(), allow_negative_numbers = true)]
     policy: Chosen,
-    /// The compute nodes: host,port on each line; # starts a comment
-    #[arg(long, default_value = "compute_nodes.txt", value_name = "FILE")]
-    nodes: PathBuf,
+    /// The compute nodes: host,port on each line; # starts a comment [default: compute_nodes.txt, if it is there;
+    /// others come by gossip]
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -33,19 +41,39 @@ fn policy_help() -> String {
 
 impl Run for Coordinator {
     fn run(self) -> Result<(), Failure> {
-        let nodes = nodes_file::read(&self.nodes).map_err(Failure::Input)?;
-        let listener = self.server.listener(self.port)?;
+        let nodes = self.nodes()?;
+        let (listener, gossip) = self.server.listen(self.port)?;
+        let nobody = nodes.is_empty() && !self.server.gossip.joins();
         let config = Config {
             policy: self.policy.0,
             nodes,
             data_dir: self.server.data_dir.clone(),
             seed: self.server.seed(),
             store_limit: self.server.memory,
+            gossip,
         };
         self.server.serve("coordinator", || {
             let server = Server::start(listener, config)?;
             let address = server.address();
-            Ok((server, address))
+            if nobody {
+                log::warn!(
+                    "there is no {NODES_FILE} here and no --join: this coordinator waits for nodes that join it, such \
+                     as: roundtable compute-node 0 0 --join {address}"
+                );
+            }
+            Ok(Started { server, address, has_left: crossbeam_channel::never() })
         })
+    }
+}
+
+impl Coordinator {
+    /// The nodes of the file: one that was named must be there, the usual one only if nodes can come in no other way.
+    fn nodes(&self) -> Result<Vec<Address>, Failure> {
+        let usual = Path::new(NODES_FILE);
+        let path = self.nodes.as_deref().unwrap_or(usual);
+        if self.nodes.is_none() && self.server.gossip.is_on() && !path.exists() {
+            return Ok(Vec::new());
+        }
+        nodes_file::read(path).map_err(Failure::Input)
     }
 }

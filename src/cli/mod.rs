@@ -3,8 +3,12 @@
 mod client;
 mod compute_node;
 mod coordinator;
+mod coordinators;
 mod demo;
 mod evaluate;
+mod gossip;
+mod leave;
+mod members;
 mod model_file;
 mod nodes_file;
 mod output;
@@ -12,6 +16,7 @@ mod predict;
 mod progress;
 mod recipes;
 mod report;
+mod self_id;
 mod server;
 mod table;
 mod timing;
@@ -37,6 +42,9 @@ const COMMANDS: &[Command] = &[
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
+    command::<members::Members>("members"),
+    command::<self_id::SelfId>("self-id"),
+    command::<leave::Leave>("leave"),
 ];
 
 /// A command's arguments, which know what to do.

@@ -1,9 +1,12 @@
 //! Owns what the two servers' commands have in common: logging, the line that says they are ready, and their end.
 
+use super::gossip::GossipOptions;
 use super::{Failure, output};
+use crate::gossip::Config;
 use crate::rpc::RpcError;
 use anyhow::Context;
 use clap::Args;
+use crossbeam_channel::Receiver;
 use std::net::{SocketAddr, TcpListener};
 
 /// Options of both servers.
@@ -24,6 +27,16 @@ pub(super) struct ServerOptions {
     /// Stop when standard input ends: for programs that start a server
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
+    #[command(flatten)]
+    pub(super) gossip: GossipOptions,
+}
+
+/// A server that has started.
+pub(super) struct Started<S> {
+    pub(super) server: S,
+    pub(super) address: SocketAddr,
+    /// Told when it was asked to leave, and has done what it had to do.
+    pub(super) has_left: Receiver<()>,
 }
 
 impl ServerOptions {
@@ -32,28 +45,30 @@ impl ServerOptions {
         self.seed.unwrap_or_else(rand::random)
     }
 
-    /// Binds the port.
-    pub(super) fn listener(&self, port: u16) -> Result<TcpListener, Failure> {
+    /// Binds the port, for calls and for gossip.
+    pub(super) fn listen(&self, port: u16) -> Result<(TcpListener, Option<Config>), Failure> {
         start_logging("info");
         if !self.data_dir.is_dir() {
             let problem = anyhow::anyhow!("--data-dir {}: there is no such directory", self.data_dir.display());
             return Err(Failure::Input(problem));
         }
-        crate::rpc::bind(&self.host, port).map_err(Failure::input)
+        self.gossip.listen(&self.host, port)
     }
 
-    /// Serves until the user ends it: `start` makes the server and tells its address.
+    /// Serves until the user ends it, or it was asked to leave: `start` makes the server.
     pub(super) fn serve<S>(
         &self,
         what: &str,
-        start: impl FnOnce() -> Result<(S, SocketAddr), RpcError>,
+        start: impl FnOnce() -> Result<Started<S>, RpcError>,
     ) -> Result<(), Failure> {
         let stop = stop_signal(self.stop_with_stdin).map_err(Failure::Run)?;
-        let (server, address) = start().map_err(Failure::run)?;
+        let Started { server, address, has_left } = start().map_err(Failure::run)?;
         output::line(&format!("{what} listening on {address}"))?;
         // An error means that nobody can ask for the end any more.
-        let _ = stop.recv();
-        log::info!("{what} stops");
+        crossbeam_channel::select! {
+            recv(stop) -> _ => log::info!("{what} stops"),
+            recv(has_left) -> _ => log::info!("{what} has left"),
+        }
         drop(server);
         Ok(())
     }
@@ -66,7 +81,7 @@ pub(super) fn start_logging(level: &str) {
     let _ = env_logger::Builder::from_env(environment).format_target(false).try_init();
 }
 
-fn stop_signal(with_stdin: bool) -> anyhow::Result<crossbeam_channel::Receiver<()>> {
+fn stop_signal(with_stdin: bool) -> anyhow::Result<Receiver<()>> {
     let (stop, stopped) = crossbeam_channel::bounded(1);
     let at_end = stop.clone();
     let on_signal = move || {

@@ -36,7 +36,8 @@ pub(super) struct Calls {
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
     let board = shared.board.clone();
     let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| board.model(digest));
-    CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members: MemberCalls::default(), peer })
+    let members = MemberCalls::new(shared.gossip.clone(), shared.clone());
+    CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members, peer })
 }
 
 answer_blob_calls!(Calls, blobs);

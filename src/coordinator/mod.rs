@@ -13,6 +13,7 @@ mod shell;
 mod submit;
 
 use crate::engine::Engine;
+use crate::gossip::{self, Facts, Gossip, News, Role, Served};
 use crate::policy::PolicyRow;
 use crate::rpc::{Address, Limits, RpcError, Server};
 use crate::store::Store;
@@ -39,12 +40,14 @@ pub struct Config {
     pub seed: u64,
     /// Bytes of blobs that are kept at most.
     pub store_limit: usize,
+    /// How it takes part in gossip, if it does.
+    pub gossip: Option<gossip::Config>,
 }
 
 impl Config {
-    /// Files in the working directory, 1 GiB of blobs.
+    /// Files in the working directory, 1 GiB of blobs, no gossip.
     pub fn new(policy: &'static PolicyRow, nodes: Vec<Address>) -> Self {
-        Self { policy, nodes, data_dir: PathBuf::from("."), seed: 0, store_limit: 1 << 30 }
+        Self { policy, nodes, data_dir: PathBuf::from("."), seed: 0, store_limit: 1 << 30, gossip: None }
     }
 }
 
@@ -54,6 +57,7 @@ pub struct Coordinator {
     events: Sender<Message>,
     shell: Option<JoinHandle<()>>,
     board: Arc<Board>,
+    gossip: Arc<Gossip>,
     address: SocketAddr,
 }
 
@@ -61,8 +65,9 @@ impl Coordinator {
     /// Starts serving on a listener, and looking for the nodes.
     ///
     /// # Errors
-    /// The listener or a thread cannot be used.
-    pub fn start(listener: TcpListener, config: Config) -> Result<Self, RpcError> {
+    /// The listener, the gossip's socket or a thread cannot be used.
+    pub fn start(listener: TcpListener, mut config: Config) -> Result<Self, RpcError> {
+        let gossip = Arc::new(start_gossip(&listener, &mut config)?);
         let store = Arc::new(Store::new(config.store_limit));
         let board = Arc::new(Board::default());
         let addresses: Vec<String> = config.nodes.iter().map(Address::to_string).collect();
@@ -71,6 +76,7 @@ impl Coordinator {
         let shell = shell::start(engine, &config, &store, &board, events.clone(), inbox)?;
         let shared = Arc::new(Shared {
             config,
+            gossip: gossip.clone(),
             store,
             board: board.clone(),
             events: events.clone(),
@@ -80,17 +86,43 @@ impl Coordinator {
             calls::processor(&shared, peer)
         })?;
         let address = server.address();
-        Ok(Self { server: Some(server), events, shell: Some(shell), board, address })
+        Ok(Self { server: Some(server), events, shell: Some(shell), board, gossip, address })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Its part in gossip.
+    pub fn gossip(&self) -> &Gossip {
+        &self.gossip
+    }
+}
+
+/// Takes part in gossip if it is to; the nodes of the list are looked for there, too.
+fn start_gossip(listener: &TcpListener, config: &mut Config) -> Result<Gossip, RpcError> {
+    let cannot_serve = |error: Box<dyn std::error::Error + Send + Sync>| RpcError::CannotServe {
+        source: std::io::Error::other(error),
+    };
+    let instance = rand::random();
+    let Some(mut gossip) = config.gossip.take() else {
+        let address = listener.local_addr().map_err(|e| cannot_serve(e.into()))?;
+        return Ok(Gossip::alone(address, Role::Coordinator, instance));
+    };
+    // Those of the original system never answer there, which costs a datagram now and then.
+    gossip.seeds.extend(config.nodes.iter().map(Address::to_string));
+    Gossip::start(gossip, Role::Coordinator, instance, |news| hear(&news)).map_err(|e| cannot_serve(e.into()))
+}
+
+fn hear(news: &News) {
+    // The engine hears of it.
+    log::info!("{}", news.change);
 }
 
 impl Drop for Coordinator {
     fn drop(&mut self) {
+        self.gossip.stop();
         self.board.close();
         if let Some(server) = self.server.take() {
             server.stop();
@@ -108,8 +140,19 @@ struct Shared {
     config: Config,
     store: Arc<Store>,
     board: Arc<Board>,
+    gossip: Arc<Gossip>,
     events: Sender<Message>,
     last_job: AtomicU64,
+}
+
+impl Served for Shared {
+    fn facts(&self) -> Facts {
+        Facts { leads: true, ..Facts::default() }
+    }
+
+    fn leave(self: Arc<Self>) -> Result<(), String> {
+        Err("it leads, and there is no standby to take over; to end it and its jobs, stop its process".to_owned())
+    }
 }
 
 impl Shared {

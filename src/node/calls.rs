@@ -1,7 +1,7 @@
 //! Owns what a node answers on one connection.
 
 use super::load::Fate;
-use super::{Shared, original};
+use super::{Shared, drain, original};
 use crate::data::shared::Blob;
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::{self, TaskError, TaskOutput};
@@ -37,14 +37,16 @@ pub(super) struct Calls {
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProcessor<Calls> {
     let output: Arc<Mutex<Option<Arc<Blob>>>> = Arc::default();
     let held = output.clone();
+    let drain = shared.clone();
     let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| {
+        drain.drain.touch();
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clone().filter(|blob| blob.digest() == *digest)
     });
     ComputeNodeSyncProcessor::new(Calls {
         shared: shared.clone(),
         blobs,
-        members: MemberCalls::default(),
+        members: MemberCalls::new(shared.gossip.clone(), shared.clone()),
         peer,
         output,
     })
@@ -66,6 +68,7 @@ impl ComputeNodeSyncHandler for Calls {
         epochs: i32,
         scheduling_policy: i32,
     ) -> thrift::Result<TrainResult> {
+        let Some(_working) = self.shared.drain.enter() else { return Ok(original::refusal()) };
         let request = original::Request { training_file, initial_weights, k, h, eta: eta.0, epochs };
         if self.arrive(scheduling_policy).is_none() {
             return Ok(original::refusal());
@@ -129,6 +132,9 @@ impl Calls {
     }
 
     fn run_task(&self, task: Task) -> TaskAnswer {
+        let Some(_working) = self.shared.drain.enter() else {
+            return TaskAnswer { reason: drain::REASON.to_owned(), ..answer(TaskOutcome::REFUSED) };
+        };
         let Some(kind) = jobs::find(&task.kind) else {
             return failed(format!("this node does not know tasks of kind '{}'", task.kind));
         };

@@ -1,13 +1,17 @@
 //! Owns the compute node: a server that does tasks, for any coordinator that asks.
 
 mod calls;
+mod drain;
 mod load;
 mod original;
 mod slots;
 
+use crate::gossip::{self, Facts, Gossip, News, Role, Served};
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::Store;
 use crate::types::Digest;
+use crossbeam_channel::Receiver;
+use drain::Drain;
 use load::Load;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -31,10 +35,14 @@ pub struct Config {
     pub seed: u64,
     /// Bytes of blobs that are kept at most.
     pub store_limit: usize,
+    /// How it takes part in gossip, if it does.
+    pub gossip: Option<gossip::Config>,
+    /// How long it may take to finish its tasks when it is told to leave.
+    pub drain_time: Duration,
 }
 
 impl Default for Config {
-    /// One slot, no load, files in the working directory, 1 GiB of blobs.
+    /// One slot, no load, files in the working directory, 1 GiB of blobs, no gossip.
     fn default() -> Self {
         Self {
             load_probability: 0.0,
@@ -43,6 +51,8 @@ impl Default for Config {
             data_dir: PathBuf::from("."),
             seed: 0,
             store_limit: 1 << 30,
+            gossip: None,
+            drain_time: Duration::from_secs(60),
         }
     }
 }
@@ -50,31 +60,69 @@ impl Default for Config {
 /// A compute node at work, until it is dropped.
 pub struct Node {
     server: Server,
+    shared: Arc<Shared>,
 }
 
 impl Node {
     /// Starts serving on a listener.
     ///
     /// # Errors
-    /// The listener or a thread cannot be used.
-    pub fn start(listener: TcpListener, config: Config) -> Result<Self, RpcError> {
+    /// The listener, the gossip's socket or a thread cannot be used.
+    pub fn start(listener: TcpListener, mut config: Config) -> Result<Self, RpcError> {
+        let instance = rand::random();
+        let gossip = match config.gossip.take() {
+            Some(gossip) => {
+                Gossip::start(gossip, Role::Node, instance, |news| hear(&news)).map_err(cannot_serve)?
+            }
+            None => Gossip::alone(listener.local_addr().map_err(cannot_serve)?, Role::Node, instance),
+        };
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
             slots: Slots::new(config.slots.max(1)),
             store: Arc::new(Store::new(config.store_limit)),
-            instance: format!("{:016x}", rand::random::<u64>()),
+            instance: format!("{instance:016x}"),
+            gossip: Arc::new(gossip),
+            drain: Drain::new(),
             attached: Mutex::default(),
             config,
         });
-        let server =
-            Server::start(listener, Limits::default(), "node", move |peer| calls::processor(&shared, peer))?;
-        Ok(Self { server })
+        let of_connections = shared.clone();
+        let server = Server::start(listener, Limits::default(), "node", move |peer| {
+            calls::processor(&of_connections, peer)
+        })?;
+        Ok(Self { server, shared })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
+
+    /// Its part in gossip.
+    pub fn gossip(&self) -> &Gossip {
+        &self.shared.gossip
+    }
+
+    /// Told once, when it was asked to leave and has finished its tasks: then it is to be dropped.
+    pub fn has_left(&self) -> &Receiver<()> {
+        self.shared.drain.is_done()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The good-bye comes before connections break, so that others need not find out.
+        self.shared.gossip.stop();
+    }
+}
+
+fn cannot_serve(error: impl std::error::Error + Send + Sync + 'static) -> RpcError {
+    RpcError::CannotServe { source: std::io::Error::other(error) }
+}
+
+/// A node has no use for news of others but to tell it.
+fn hear(news: &News) {
+    log::info!("{}", news.change);
 }
 
 /// What all connections of a node share.
@@ -84,6 +132,36 @@ struct Shared {
     slots: Slots,
     store: Arc<Store>,
     instance: String,
+    gossip: Arc<Gossip>,
+    drain: Drain,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,
+}
+
+impl Served for Shared {
+    fn facts(&self) -> Facts {
+        Facts {
+            slots: self.config.slots,
+            busy: self.slots.taken(),
+            load: self.config.load_probability,
+            ..Facts::default()
+        }
+    }
+
+    fn leave(self: Arc<Self>) -> Result<(), String> {
+        if !self.drain.begin() {
+            return Ok(());
+        }
+        log::info!("told to leave: no more tasks; those at work have {:?}", self.config.drain_time);
+        self.gossip.set_leaving();
+        let thread = std::thread::Builder::new().name("drain".to_owned());
+        let drain = move || {
+            if !self.drain.wait(self.config.drain_time) {
+                log::warn!("tasks are still at work after {:?}, and are given up", self.config.drain_time);
+            }
+            self.gossip.stop();
+            self.drain.finish();
+        };
+        thread.spawn(drain).map(drop).map_err(|e| format!("it cannot start a thread to leave: {e}"))
+    }
 }

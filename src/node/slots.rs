@@ -10,6 +10,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Slots {
     free: Mutex<usize>,
     freed: Condvar,
+    slots: usize,
 }
 
 /// A taken slot; dropping it frees it.
@@ -18,7 +19,12 @@ pub struct Slot<'a>(&'a Slots);
 impl Slots {
     /// This many slots, all free.
     pub fn new(slots: usize) -> Self {
-        Self { free: Mutex::new(slots), freed: Condvar::new() }
+        Self { free: Mutex::new(slots), freed: Condvar::new(), slots }
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.slots.saturating_sub(*self.free.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a slot as long as `keep_waiting` says so.
@@ -51,6 +57,7 @@ mod tests {
         let slots = Slots::new(1);
         let taken = slots.take(&|| false).expect("the only slot");
         assert!(slots.take(&|| false).is_none());
+        assert_eq!(slots.taken(), 1);
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| slots.take(&|| true).is_some());
             drop(taken);
