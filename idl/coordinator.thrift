@@ -60,7 +60,7 @@ enum JobState {
 
 /** A node's work at a task, or what came in its place. */
 struct TaskSpan {
-  /** The node's place in the list of nodes. */
+  /** The node's place in the list of nodes; -1 for one that is not in it any more. */
   1: required i32 node
   /** The task's round, from 1, and its place in the round, from 0. */
   2: required i32 round

@@ -46,7 +46,7 @@ impl Run for ComputeNode {
             drain_time: self.drain_time,
         };
         self.server.serve("compute node", || {
-            let node = Node::start(listener, config)?;
+            let node = Node::start(listener, config).map_err(Failure::run)?;
             Ok(Started { address: node.address(), has_left: node.has_left().clone(), server: node })
         })
     }

@@ -2,11 +2,12 @@
 
 use super::server::{ServerOptions, Started};
 use super::{Failure, Run, nodes_file};
-use crate::coordinator::{Config, Coordinator as Server};
+use crate::coordinator::{Config, Coordinator as Server, CoordinatorError};
 use crate::policy::{self, PolicyRow};
 use crate::rpc::Address;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the nodes are named unless another file is.
 const NODES_FILE: &str = "compute_nodes.txt";
@@ -16,7 +17,8 @@ const NODES_FILE: &str = "compute_nodes.txt";
 #[command(after_help = "\
 Examples:
   roundtable coordinator 9095 2
-  roundtable coordinator 9095 2 --join node.example:9091")]
+  roundtable coordinator 9095 2 --join node.example:9091
+  roundtable coordinator 9096 2 --standby")]
 pub(super) struct Coordinator {
     /// The port to listen on; 0 picks a free one
     #[arg(allow_negative_numbers = true)]
@@ -27,6 +29,15 @@ pub(super) struct Coordinator {
     /// others come by gossip]
     #[arg(long, value_name = "FILE")]
     nodes: Option<PathBuf>,
+    #[arg(long, default_value = "roundtable-store", value_name = "DIR|URL", help = store_help())]
+    store: String,
+    /// Lead only when no other coordinator on the same store does: any number may stand by
+    #[arg(long)]
+    standby: bool,
+    /// How long a leader may be silent before one that stands by takes over. Less is faster; but a leader that lives and is
+    /// only slow is then deposed, which costs the tasks in flight
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = super::duration)]
+    leader_patience: Duration,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -37,6 +48,10 @@ struct Chosen(&'static PolicyRow);
 
 fn policy_help() -> String {
     format!("How nodes are chosen, by number or name: {}", policy::choices())
+}
+
+fn store_help() -> String {
+    format!("Where jobs, their data and files are kept, and who leads: {}", crate::store::schemes())
 }
 
 impl Run for Coordinator {
@@ -51,9 +66,15 @@ impl Run for Coordinator {
             seed: self.server.seed(),
             store_limit: self.server.memory,
             gossip,
+            store: self.store.clone(),
+            standby: self.standby,
+            leader_patience: self.leader_patience,
         };
         self.server.serve("coordinator", || {
-            let server = Server::start(listener, config)?;
+            let server = Server::start(listener, config).map_err(|e| match e {
+                CoordinatorError::Led { .. } | CoordinatorError::Store(_) => Failure::input(e),
+                other => Failure::run(other),
+            })?;
             let address = server.address();
             if nobody {
                 log::warn!(

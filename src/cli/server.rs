@@ -3,7 +3,6 @@
 use super::gossip::GossipOptions;
 use super::{Failure, output};
 use crate::gossip::Config;
-use crate::rpc::RpcError;
 use anyhow::Context;
 use clap::Args;
 use crossbeam_channel::Receiver;
@@ -59,10 +58,10 @@ impl ServerOptions {
     pub(super) fn serve<S>(
         &self,
         what: &str,
-        start: impl FnOnce() -> Result<Started<S>, RpcError>,
+        start: impl FnOnce() -> Result<Started<S>, Failure>,
     ) -> Result<(), Failure> {
         let stop = stop_signal(self.stop_with_stdin).map_err(Failure::Run)?;
-        let Started { server, address, has_left } = start().map_err(Failure::run)?;
+        let Started { server, address, has_left } = start()?;
         output::line(&format!("{what} listening on {address}"))?;
         // An error means that nobody can ask for the end any more.
         crossbeam_channel::select! {

@@ -2,7 +2,9 @@
 
 use crate::data::shared::Blob;
 use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
-use crate::types::{Digest, JobId};
+use crate::jobs::Progress;
+use crate::ledger::{History, JobOrder, Ledger};
+use crate::types::{Digest, JobId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,12 +24,38 @@ pub(super) struct Board {
 #[derive(Default)]
 struct Jobs {
     known: BTreeMap<JobId, Posted>,
+    last_job: u64,
+    /// There are jobs here: this coordinator leads.
+    leads: bool,
     closing: bool,
+}
+
+/// Why there is nothing to be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Unknown {
+    /// The coordinator is stopping.
+    Stopping,
+    /// Another leads, and has the jobs.
+    NotHere,
+    /// There is no such job.
+    NoJob(JobId),
+}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stopping => write!(f, "the coordinator is stopping"),
+            Self::NotHere => write!(f, "this coordinator stands by; another leads"),
+            Self::NoJob(job) => write!(f, "there is no job '{job}' here"),
+        }
+    }
 }
 
 /// A job on the board.
 pub(super) struct Posted {
-    /// Grows with each change; from 1.
+    /// What is wanted.
+    pub(super) order: Arc<JobOrder>,
+    /// Grows with each change, also from one leader to the next.
     pub(super) version: i64,
     /// The newest status, whose list of closed rounds is not used.
     pub(super) status: Option<Status>,
@@ -35,6 +63,8 @@ pub(super) struct Posted {
     pub(super) closed: Vec<Arc<ClosedRound>>,
     /// The newest list of nodes that was told.
     pub(super) nodes: Vec<NodeStanding>,
+    /// Their ids.
+    pub(super) node_ids: Vec<NodeId>,
     /// The result, once there is one.
     pub(super) finish: Option<Finish>,
     /// Bytes that the job takes beside them, while it is at work.
@@ -48,10 +78,84 @@ impl Posted {
     }
 }
 
+impl Posted {
+    fn new(order: Arc<JobOrder>, memory: usize) -> Self {
+        let (closed, nodes, node_ids) = (Vec::new(), Vec::new(), Vec::new());
+        Self { order, version: first_version(), status: None, closed, nodes, node_ids, finish: None, memory }
+    }
+
+    /// A job that has ended, as the ledger knows it.
+    fn ended(history: &History) -> Self {
+        let rounds = history.closed.last().map_or(0, |closed| closed.round.0);
+        let status = Status {
+            state: history.state.clone(),
+            progress: Progress { round: rounds, rounds, tasks_done: 0, tasks: 0 },
+            closed: Vec::new(),
+            nodes_busy: 0,
+            nodes_ready: 0,
+            nodes_known: history.standings.len(),
+            notice: String::new(),
+            nodes: Vec::new(),
+            node_ids: Vec::new(),
+            wall: history.elapsed,
+            finish: None,
+        };
+        let of = |standing: &NodeStanding| {
+            let at = history.nodes.iter().find(|(_, address)| **address == standing.address);
+            at.map_or(NodeId(u32::MAX), |(&id, _)| id)
+        };
+        Self {
+            status: Some(status),
+            closed: history.closed.clone(),
+            nodes: history.standings.clone(),
+            node_ids: history.standings.iter().map(of).collect(),
+            finish: history.finish.clone(),
+            ..Self::new(history.order.clone(), 0)
+        }
+    }
+}
+
+/// Watchers that come from another leader are not to find the version that they know: the time makes it differ.
+fn first_version() -> i64 {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_micros()).unwrap_or(1)
+}
+
 impl Board {
-    /// Posts a job that takes so many bytes, if there is room for it under `limit`.
-    pub(super) fn open(&self, job: JobId, memory: usize, limit: usize) -> Result<(), String> {
+    /// Begins a term, with the jobs of the ledger.
+    pub(super) fn open_term(&self, ledger: &Ledger) {
         let mut jobs = self.lock();
+        let posted = |history: &History| match history.state {
+            State::Running => Posted::new(history.order.clone(), 0),
+            _ => Posted::ended(history),
+        };
+        jobs.known = ledger.jobs().iter().map(|(&job, history)| (job, posted(history))).collect();
+        jobs.last_job = ledger.last_job().0;
+        jobs.leads = true;
+    }
+
+    /// Ends a term: the jobs are another's.
+    pub(super) fn close_term(&self) {
+        let mut jobs = self.lock();
+        jobs.known.clear();
+        jobs.leads = false;
+        drop(jobs);
+        self.changed.notify_all();
+    }
+
+    /// Posts a job that takes so many bytes, if there is room for it under `limit`; its number, and whether it is there
+    /// since this request came before.
+    pub(super) fn open(
+        &self,
+        order: &Arc<JobOrder>,
+        memory: usize,
+        limit: usize,
+    ) -> Result<(JobId, bool), String> {
+        let mut jobs = self.lock();
+        let same = |posted: &Posted| order.request_id.is_some() && posted.order.request_id == order.request_id;
+        if let Some((&job, _)) = jobs.known.iter().find(|(_, posted)| same(posted)) {
+            return Ok((job, true));
+        }
         let at_work = || jobs.known.values().filter(|posted| !posted.has_ended());
         let taken: usize = at_work().map(|posted| posted.memory).sum();
         if memory > limit.saturating_sub(taken) || at_work().count() >= MOST_AT_WORK {
@@ -61,9 +165,9 @@ impl Board {
                 at_work().count()
             ));
         }
-        let (closed, nodes) = (Vec::new(), Vec::new());
-        let posted = Posted { version: 1, status: None, closed, nodes, finish: None, memory };
-        jobs.known.insert(job, posted);
+        jobs.last_job += 1;
+        let job = JobId(jobs.last_job);
+        jobs.known.insert(job, Posted::new(order.clone(), memory));
         let ended: Vec<JobId> =
             jobs.known.iter().filter(|(_, posted)| posted.has_ended()).map(|(&job, _)| job).collect();
         for old in ended.iter().take(ended.len().saturating_sub(REMEMBERED)) {
@@ -80,7 +184,22 @@ impl Board {
                 kept -= models(&posted);
             }
         }
-        Ok(())
+        Ok((job, false))
+    }
+
+    /// A job that has ended goes on.
+    pub(super) fn reopen(&self, job: JobId, memory: usize) {
+        if let Some(posted) = self.lock().known.get_mut(&job) {
+            posted.status = None;
+            posted.closed.clear();
+            posted.memory = memory;
+            posted.version += 1;
+        }
+    }
+
+    /// What `read` makes of each job, the newest first.
+    pub(super) fn list<T>(&self, read: impl Fn(JobId, &Posted) -> T) -> Vec<T> {
+        self.lock().known.iter().rev().map(|(&job, posted)| read(job, posted)).collect()
     }
 
     /// The model of a job that has ended, by its digest.
@@ -99,6 +218,7 @@ impl Board {
         posted.closed.append(&mut status.closed);
         if !status.nodes.is_empty() {
             posted.nodes = std::mem::take(&mut status.nodes);
+            posted.node_ids = std::mem::take(&mut status.node_ids);
         }
         posted.finish = status.finish.take().or(posted.finish.take());
         posted.status = Some(status);
@@ -109,21 +229,24 @@ impl Board {
     /// What `read` makes of a job as soon as `enough` is content with it, or after `patience`.
     ///
     /// # Errors
-    /// There is no such job, or the coordinator is stopping.
+    /// There is no such job, another leads, or the coordinator is stopping.
     pub(super) fn wait<T>(
         &self,
         job: JobId,
         patience: Duration,
         enough: impl Fn(&Posted) -> bool,
         read: impl FnOnce(&Posted) -> T,
-    ) -> Result<T, String> {
+    ) -> Result<T, Unknown> {
         let end = Instant::now().checked_add(patience);
         let mut jobs = self.lock();
         loop {
             if jobs.closing {
-                return Err("the coordinator is stopping".to_owned());
+                return Err(Unknown::Stopping);
             }
-            let posted = jobs.known.get(&job).ok_or_else(|| format!("there is no job '{job}' here"))?;
+            if !jobs.leads {
+                return Err(Unknown::NotHere);
+            }
+            let posted = jobs.known.get(&job).ok_or(Unknown::NoJob(job))?;
             let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
             if enough(posted) || left.is_zero() {
                 return Ok(read(posted));

@@ -1,19 +1,19 @@
 //! Owns what a coordinator answers on one connection.
 
 use super::Shared;
-use super::board::Posted;
+use super::board::{Posted, Unknown};
 use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::training::TrainingRequest;
 use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
 use crate::store::{BlobCalls, answer_blob_calls};
-use crate::types::JobId;
-use crate::wire::convert;
+use crate::types::{JobId, NodeId};
 use crate::wire::coordinator::{
     self as wire, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport, JobRequest, JobState,
     JobStatus, JobSummary, Leadership, NodeReport, RoundReport, TaskSpan,
 };
+use crate::wire::{PROTOCOL, convert};
 use std::sync::Arc;
 use std::time::Duration;
 use thrift::OrderedFloat;
@@ -35,7 +35,7 @@ pub(super) struct Calls {
 
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
     let board = shared.board.clone();
-    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| board.model(digest));
+    let blobs = BlobCalls::new(shared.blobs.clone()).or_from(move |digest| board.model(digest));
     let members = MemberCalls::new(shared.gossip.clone(), shared.clone());
     CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members, peer })
 }
@@ -61,7 +61,8 @@ impl CoordinatorSyncHandler for Calls {
     }
 
     fn handle_submit(&self, request: JobRequest) -> thrift::Result<String> {
-        self.shared.submit(&request).map(|job| job.to_string()).map_err(convert::rejected)
+        self.shared.seat.check()?;
+        self.shared.submit(&request).map(|job| job.to_string()).map_err(|reason| self.refuse(reason))
     }
 
     fn handle_watch(
@@ -74,26 +75,37 @@ impl CoordinatorSyncHandler for Calls {
         let patience = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(LONGEST_WATCH);
         let told = |posted: &Posted| posted.status.is_some() && posted.version != version;
         let read = |posted: &Posted| report(posted, rounds_seen);
-        self.shared.board.wait(parse(&job)?, patience, told, read).map_err(convert::rejected)
+        self.shared.board.wait(parse(&job)?, patience, told, read).map_err(|unknown| self.unknown(&unknown))
     }
 
     fn handle_cancel(&self, job: String) -> thrift::Result<()> {
         let job = parse(&job)?;
-        self.shared.board.wait(job, Duration::ZERO, |_| true, |_| ()).map_err(convert::rejected)?;
-        self.shared.tell(Event::Cancel { job });
+        let known = self.shared.board.wait(job, Duration::ZERO, |_| true, |_| ());
+        known.map_err(|unknown| self.unknown(&unknown))?;
+        self.shared.desk.tell(Event::Cancel { job });
         Ok(())
     }
 
-    fn handle_resume(&self, _job: String) -> thrift::Result<()> {
-        Err(convert::rejected("not yet"))
+    fn handle_resume(&self, job: String) -> thrift::Result<()> {
+        self.shared.seat.check()?;
+        self.shared.resume(parse(&job)?).map_err(|reason| self.refuse(reason))
     }
 
     fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>> {
-        Err(convert::rejected("not yet"))
+        self.shared.seat.check()?;
+        Ok(self.shared.board.list(summary))
     }
 
     fn handle_leadership(&self) -> thrift::Result<Leadership> {
-        Err(convert::application_error("not yet".to_owned()))
+        let (leads, leader) = (self.shared.seat.leads(), self.shared.seat.leader());
+        Ok(Leadership {
+            protocol: PROTOCOL,
+            leads,
+            leader: leader.as_ref().map(|leader| leader.address.clone()).unwrap_or_default(),
+            epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0 as i64),
+            cluster: leader.map(|leader| leader.cluster).unwrap_or_default(),
+            instance: self.shared.instance.clone(),
+        })
     }
 
     fn handle_put_file(&self, _: String, _: String, _: i64, _: i32, _: i32) -> thrift::Result<FileVersion> {
@@ -118,6 +130,19 @@ impl CoordinatorSyncHandler for Calls {
 }
 
 impl Calls {
+    /// What a client is told whose job is not to be found.
+    fn unknown(&self, unknown: &Unknown) -> thrift::Error {
+        match unknown {
+            Unknown::NotHere => self.shared.seat.refer(),
+            other => convert::rejected(other),
+        }
+    }
+
+    /// A refusal, unless this coordinator stopped to lead meanwhile.
+    fn refuse(&self, reason: String) -> thrift::Error {
+        self.shared.seat.check().err().unwrap_or_else(|| convert::rejected(reason))
+    }
+
     fn train(&self, dir: &str, [rounds, epochs, h, k]: [i32; 4], eta: f64) -> Result<f64, String> {
         let natural = |name: &str, value: i32| {
             u32::try_from(value).map_err(|_| format!("{name} is {value}, but must not be negative"))
@@ -136,19 +161,40 @@ impl Calls {
             _ => Err("the job was cancelled".to_owned()),
         };
         // This call has no way to cancel but to hang up.
-        while !self.shared.board.wait(job, LOOK, Posted::has_ended, Posted::has_ended)? {
+        let ended = || {
+            let ended = self.shared.board.wait(job, LOOK, Posted::has_ended, Posted::has_ended);
+            ended.map_err(|unknown| unknown.to_string())
+        };
+        while !ended()? {
             if self.peer.is_gone() {
-                self.shared.tell(Event::Cancel { job });
+                self.shared.desk.tell(Event::Cancel { job });
                 return Err("the caller has hung up".to_owned());
             }
         }
-        self.shared.board.wait(job, Duration::ZERO, Posted::has_ended, result)?
+        let result = self.shared.board.wait(job, Duration::ZERO, Posted::has_ended, result);
+        result.map_err(|unknown| unknown.to_string())?
     }
 }
 
 fn parse(job: &str) -> thrift::Result<JobId> {
     let shown: String = job.chars().take(40).collect();
     job.parse().map(JobId).map_err(|_| convert::rejected(format!("there is no job '{shown}' here")))
+}
+
+fn summary(job: JobId, posted: &Posted) -> JobSummary {
+    let status = report(posted, i32::MAX);
+    JobSummary {
+        job: job.to_string(),
+        kind: posted.order.kind.clone(),
+        dataset: posted.order.corpus.name.clone(),
+        state: status.state,
+        round: status.round,
+        rounds: status.rounds,
+        submitted_ms: posted.order.submitted_ms,
+        wall_s: status.wall_s,
+        notice: status.notice,
+        validation_error: posted.closed.last().map(|closed| OrderedFloat(closed.result.validation_error)),
+    }
 }
 
 fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
@@ -166,7 +212,7 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
         nodes_busy: 0,
         nodes_ready: 0,
         nodes_known: 0,
-        closed: told.iter().map(|closed| round_report(closed)).collect(),
+        closed: told.iter().map(|closed| round_report(closed, posted)).collect(),
         notice: String::new(),
         nodes: posted.nodes.iter().map(node_report).collect(),
         weights_sha256: String::new(),
@@ -210,7 +256,7 @@ fn confusion(measured: &Measured) -> Option<Vec<wire::Confused>> {
     Some(confusion.iter().map(confused).collect())
 }
 
-fn round_report(closed: &ClosedRound) -> RoundReport {
+fn round_report(closed: &ClosedRound, posted: &Posted) -> RoundReport {
     let result = &closed.result;
     RoundReport {
         round: closed.round.0 as i32,
@@ -219,15 +265,16 @@ fn round_report(closed: &ClosedRound) -> RoundReport {
         wall_s: OrderedFloat(closed.wall.as_secs_f64()),
         validation_loss: Some(OrderedFloat(result.validation_loss)),
         training_loss: result.training_loss.map(OrderedFloat),
-        spans: Some(closed.spans.iter().map(task_span).collect()),
+        spans: Some(closed.spans.iter().map(|span| task_span(span, &posted.node_ids)).collect()),
         left_out: (!closed.left_out.is_empty())
             .then(|| closed.left_out.iter().map(|&place| place as i32).collect()),
     }
 }
 
-fn task_span(span: &Span) -> TaskSpan {
+fn task_span(span: &Span, nodes: &[NodeId]) -> TaskSpan {
+    let place = nodes.iter().position(|node| *node == span.node);
     TaskSpan {
-        node: span.node.0 as i32,
+        node: place.map_or(-1, |place| place as i32),
         round: span.task.round.0 as i32,
         task: span.task.shard as i32,
         start_s: OrderedFloat(span.start.as_secs_f64()),

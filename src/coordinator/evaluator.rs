@@ -1,6 +1,6 @@
 //! Owns the measuring of models on validation rows, on a thread of its own beside the next round's training.
 
-use super::shell::Message;
+use super::shell::Teller;
 use crate::data::shared::Blob;
 use crate::engine::Event;
 use crate::model::{self, Measured, Model};
@@ -18,16 +18,18 @@ pub(super) struct Measure {
     pub(super) round: Round,
     pub(super) model: Arc<Model>,
     pub(super) validation: Arc<Blob>,
+    /// Who wants to know.
+    pub(super) teller: Teller,
 }
 
 /// Starts the thread; it ends when the sender is dropped.
-pub(super) fn start(events: Sender<Message>) -> Result<Sender<Measure>, RpcError> {
+pub(super) fn start() -> Result<Sender<Measure>, RpcError> {
     let (queue, work) = crossbeam_channel::bounded::<Measure>(QUEUE);
     let thread = std::thread::Builder::new().name("evaluator".to_owned());
     let run = move || {
-        for Measure { job, round, model, validation } in work {
+        for Measure { job, round, model, validation, teller } in work {
             let measured = measure(&model, &validation).map(Box::new);
-            if events.send(Message::Event(Event::Evaluated { job, round, measured })).is_err() {
+            if !teller.tell(Event::Evaluated { job, round, measured }) {
                 return;
             }
         }

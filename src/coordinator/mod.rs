@@ -1,31 +1,42 @@
 //! Owns the coordinator: a server that takes jobs, and the threads around the engine that get them done.
 //!
-//! One thread owns the engine (`shell`). Everything else sends it events and performs its actions: a prober and
-//! one worker per slot for each node (`link`), an `evaluator`, and the connections of clients (`calls`), which
-//! read what is published on the `board`.
+//! One thread owns the engine (`shell`), as long as this coordinator leads. Everything else sends it events and performs
+//! its actions: a prober and one worker per slot for each node (`link`), an `evaluator`, the `keeper` of the log, and the
+//! connections of clients (`calls`), which read what is published on the `board`. Who leads stands in the `seat`; one that
+//! stands by (`standby`) watches it, and `restore` makes jobs again of what the last leader has left in the log.
 
 mod board;
 mod calls;
 mod evaluator;
+mod keeper;
 mod link;
 mod original;
+mod restore;
+mod seat;
 mod shell;
+mod standby;
 mod submit;
 
-use crate::engine::Engine;
-use crate::gossip::{self, Facts, Gossip, News, Role, Served};
+use crate::gossip::{self, Facts, Gossip, Role, Served, Standing};
+use crate::ledger::Ledger;
 use crate::policy::PolicyRow;
 use crate::rpc::{Address, Limits, RpcError, Server};
-use crate::store::Store;
-use crate::types::JobId;
+use crate::store::{self, Archive, Backend, BackendError, Blobs, Store};
+use crate::tenure::{self, Leader, News};
 use board::Board;
 use crossbeam_channel::Sender;
-use shell::Message;
+use keeper::{Keeper, Wish};
+use seat::Seat;
+use shell::{Desk, Message, Surroundings};
+use standby::Standby;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a coordinator that is to lead tries at most before it says that it cannot.
+const TO_LEAD: Duration = Duration::from_secs(60);
 
 /// How a coordinator is to be.
 #[derive(Clone)]
@@ -42,51 +53,126 @@ pub struct Config {
     pub store_limit: usize,
     /// How it takes part in gossip, if it does.
     pub gossip: Option<gossip::Config>,
+    /// Where jobs and their data are kept: a directory or a URL, as [`store::open`] takes it.
+    pub store: String,
+    /// It only leads when nobody else does.
+    pub standby: bool,
+    /// How long a leader may be silent before one that stands by takes over.
+    pub leader_patience: Duration,
 }
 
+/// The store that lasts as long as its process.
+const IN_MEMORY: &str = "memory:";
+
 impl Config {
-    /// Files in the working directory, 1 GiB of blobs, no gossip.
+    /// Files in the working directory, 1 GiB of blobs, no gossip, nothing durable.
     pub fn new(policy: &'static PolicyRow, nodes: Vec<Address>) -> Self {
-        Self { policy, nodes, data_dir: PathBuf::from("."), seed: 0, store_limit: 1 << 30, gossip: None }
+        Self {
+            policy,
+            nodes,
+            data_dir: PathBuf::from("."),
+            seed: 0,
+            store_limit: 1 << 30,
+            gossip: None,
+            store: IN_MEMORY.to_owned(),
+            standby: false,
+            leader_patience: Duration::from_secs(1),
+        }
     }
+}
+
+/// Why there is no coordinator.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The listener, the gossip's socket or a thread cannot be used.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] BackendError),
+    /// Another coordinator leads with this store.
+    #[error("{leader} leads with the store {store}; add --standby to stand by for it, or give another --store")]
+    Led {
+        /// Who.
+        leader: String,
+        /// Which store.
+        store: String,
+    },
+    /// It could not begin to lead.
+    #[error("it cannot lead with the store {store}: {reason}")]
+    CannotLead {
+        /// Which store.
+        store: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A coordinator at work, until it is dropped.
 pub struct Coordinator {
     server: Option<Server>,
-    events: Sender<Message>,
+    inbox: Sender<Message>,
     shell: Option<JoinHandle<()>>,
+    standby: Option<Standby>,
     board: Arc<Board>,
     gossip: Arc<Gossip>,
     address: SocketAddr,
 }
 
 impl Coordinator {
-    /// Starts serving on a listener, and looking for the nodes.
+    /// Starts serving on a listener. One that is not to stand by leads when this returns.
     ///
     /// # Errors
-    /// The listener, the gossip's socket or a thread cannot be used.
-    pub fn start(listener: TcpListener, mut config: Config) -> Result<Self, RpcError> {
-        let gossip = Arc::new(start_gossip(&listener, &mut config)?);
-        let store = Arc::new(Store::new(config.store_limit));
-        let board = Arc::new(Board::default());
-        let addresses: Vec<String> = config.nodes.iter().map(Address::to_string).collect();
-        let engine = Engine::new(config.policy, config.seed, &addresses);
-        let (events, inbox) = crossbeam_channel::bounded(shell::INBOX);
-        let shell = shell::start(engine, &config, &store, &board, events.clone(), inbox)?;
+    /// The listener, a thread or the store cannot be used; or another leads.
+    pub fn start(listener: TcpListener, mut config: Config) -> Result<Self, CoordinatorError> {
+        let backend = store::open(&config.store)?;
+        let (inbox, messages) = crossbeam_channel::bounded(shell::INBOX);
+        let gossip = Arc::new(start_gossip(&listener, &mut config, inbox.clone())?);
+        let own = gossip.me().address.to_string();
+        let memory = Arc::new(Store::new(config.store_limit));
+        // Nothing is more durable than memory there, which has its own limit.
+        let archive = (config.store != IN_MEMORY).then(|| Arc::new(Archive::new(backend.clone())));
+        let blobs = Arc::new(Blobs::with_archive(memory, archive, None));
+        let (seat, board) = (Arc::new(Seat::default()), Arc::new(Board::default()));
+        let instance = format!("{:016x}", gossip.me().instance);
+        let led_by = if config.standby { None } else { led_by(&*backend, &own)? };
+        if let Some(leader) = led_by {
+            return Err(CoordinatorError::Led { leader, store: config.store });
+        }
+        let keeper = Keeper::start(backend, &own, &instance, hear(seat.clone(), inbox.clone()))?;
+        let around = Surroundings {
+            board: board.clone(),
+            seat: seat.clone(),
+            blobs: blobs.clone(),
+            gossip: gossip.clone(),
+            wishes: keeper.wishes(),
+            inbox: inbox.clone(),
+        };
+        let (desk, shell) = shell::start(&config, around, messages)?;
+        let wishes = keeper.wishes();
+        if !config.standby {
+            // If the keeper is gone, nobody will lead.
+            let _ = wishes.send(Wish::TakeOver);
+            let store = config.store.clone();
+            seat.await_term(TO_LEAD).map_err(|reason| CoordinatorError::CannotLead { store, reason })?;
+        }
+        let standby = Standby::start(seat.clone(), wishes, config.leader_patience)?;
         let shared = Arc::new(Shared {
             config,
             gossip: gossip.clone(),
-            store,
+            blobs,
             board: board.clone(),
-            events: events.clone(),
-            last_job: AtomicU64::new(0),
+            seat,
+            keeper,
+            desk,
+            instance,
         });
         let server = Server::start(listener, Limits::default(), "coordinator", move |peer| {
             calls::processor(&shared, peer)
         })?;
         let address = server.address();
-        Ok(Self { server: Some(server), events, shell: Some(shell), board, gossip, address })
+        let (server, shell, standby) = (Some(server), Some(shell), Some(standby));
+        Ok(Self { server, inbox, shell, standby, board, gossip, address })
     }
 
     /// Where it listens.
@@ -101,7 +187,7 @@ impl Coordinator {
 }
 
 /// Takes part in gossip if it is to; the nodes of the list are looked for there, too.
-fn start_gossip(listener: &TcpListener, config: &mut Config) -> Result<Gossip, RpcError> {
+fn start_gossip(listener: &TcpListener, config: &mut Config, inbox: Sender<Message>) -> Result<Gossip, RpcError> {
     let cannot_serve = |error: Box<dyn std::error::Error + Send + Sync>| RpcError::CannotServe {
         source: std::io::Error::other(error),
     };
@@ -112,23 +198,61 @@ fn start_gossip(listener: &TcpListener, config: &mut Config) -> Result<Gossip, R
     };
     // Those of the original system never answer there, which costs a datagram now and then.
     gossip.seeds.extend(config.nodes.iter().map(Address::to_string));
-    Gossip::start(gossip, Role::Coordinator, instance, |news| hear(&news)).map_err(|e| cannot_serve(e.into()))
+    let told = move |news: gossip::News| {
+        log::info!("{}", news.change);
+        // Gossip does not wait: one that is missed is found by its silence.
+        let _ = inbox.try_send(Message::Member(Box::new(news)));
+    };
+    Gossip::start(gossip, Role::Coordinator, instance, told).map_err(|e| cannot_serve(e.into()))
 }
 
-fn hear(news: &News) {
-    // The engine hears of it.
-    log::info!("{}", news.change);
+/// Passes on what the keeper of the log has to tell.
+fn hear(seat: Arc<Seat>, inbox: Sender<Message>) -> impl Fn(News, &Mutex<Ledger>) + Send + 'static {
+    move |news, ledger| {
+        let message = match news {
+            News::Leader(leader) => return seat.see(leader),
+            News::Grew => return seat.see_growth(),
+            News::Committed { records } => Message::Committed(records),
+            News::Leads(leader) => {
+                let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Message::Leads(leader, Box::new(ledger))
+            }
+            News::Deposed { reason } => Message::Deposed(reason),
+            News::Lost { reason } => {
+                log::info!("does not lead: {reason}");
+                return seat.fail(reason);
+            }
+            News::Trouble { reason } => {
+                log::warn!("{reason}; trying again");
+                return seat.fail(reason);
+            }
+            News::Better => return log::info!("the store can be used again"),
+        };
+        // If the coordinator is stopping there is nobody to be told.
+        let _ = inbox.send(message);
+    }
+}
+
+/// Another coordinator that leads with a store, if there is one.
+fn led_by(backend: &dyn Backend, own: &str) -> Result<Option<String>, BackendError> {
+    let mut last = String::new();
+    while let Some(entry) = backend.list(tenure::LEADERS, &last, 1000)?.pop() {
+        last = entry.key;
+    }
+    let leader = backend.get(&last)?.and_then(|bytes| Leader::from_bytes(&bytes));
+    Ok(leader.filter(|leader| leader.address != own && standby::leads(leader)).map(|leader| leader.address))
 }
 
 impl Drop for Coordinator {
     fn drop(&mut self) {
         self.gossip.stop();
+        drop(self.standby.take());
         self.board.close();
         if let Some(server) = self.server.take() {
             server.stop();
         }
         // The shell may be gone already, if it panicked.
-        let _ = self.events.send(Message::Stop);
+        let _ = self.inbox.send(Message::Stop);
         if let Some(shell) = self.shell.take() {
             let _ = shell.join();
         }
@@ -138,25 +262,34 @@ impl Drop for Coordinator {
 /// What all connections of a coordinator share.
 struct Shared {
     config: Config,
-    store: Arc<Store>,
+    blobs: Arc<Blobs>,
     board: Arc<Board>,
     gossip: Arc<Gossip>,
-    events: Sender<Message>,
-    last_job: AtomicU64,
+    seat: Arc<Seat>,
+    keeper: Keeper,
+    desk: Desk,
+    instance: String,
 }
 
 impl Served for Shared {
     fn facts(&self) -> Facts {
-        Facts { leads: true, ..Facts::default() }
+        let epoch = self.seat.leader().map_or(0, |leader| leader.epoch.0);
+        Facts { leads: self.seat.leads(), epoch, ..Facts::default() }
     }
 
     fn leave(self: Arc<Self>) -> Result<(), String> {
-        Err("it leads, and there is no standby to take over; to end it and its jobs, stop its process".to_owned())
-    }
-}
-
-impl Shared {
-    fn next_job(&self) -> JobId {
-        JobId(self.last_job.fetch_add(1, Ordering::Relaxed) + 1)
+        let is_standby = |member: &gossip::MemberView| {
+            member.role == Role::Coordinator && member.standing == Standing::Alive && *member != self.gossip.me()
+        };
+        if !self.seat.leads() {
+            return Err("it stands by, and has nothing to hand over; to end it, stop its process".to_owned());
+        }
+        if !self.gossip.members().iter().any(is_standby) {
+            let advice = "to end it, stop its process: its jobs go on when it is started again with its store";
+            return Err(format!("it leads, and there is no standby to take over; {advice}"));
+        }
+        // One that stands by takes over as soon as nobody says that he leads.
+        let _ = self.keeper.wishes().send(Wish::StepDown);
+        Ok(())
     }
 }

@@ -1,89 +1,202 @@
 //! Owns the event loop: the one thread that has the engine, tells it what happened, and performs its actions.
+//!
+//! There is an engine only while this coordinator leads. Each has a number, and what is reported to one that is gone is
+//! not heard by the next.
 
 use super::board::Board;
 use super::evaluator::{self, Measure};
-use super::link::{Assignment, Link};
-use super::{Config, Shared};
+use super::keeper::Wish;
+use super::link::{Assignment, Fence, Link};
+use super::seat::Seat;
+use super::{Config, restore};
 use crate::engine::{Action, Engine, Event, Outcome, Traffic};
+use crate::gossip::{self, Change, Gossip, MemberView, Role, Standing};
+use crate::ledger::{Ledger, State};
 use crate::rpc::{Address, RpcError};
-use crate::store::Store;
+use crate::store::Blobs;
+use crate::tenure::Leader;
 use crate::types::{NodeId, Time};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// How many events may wait; senders wait when there are more.
+/// How many messages may wait; senders wait when there are more.
 pub(super) const INBOX: usize = 4096;
 
 /// What the event loop is told.
 pub(super) enum Message {
-    /// Something for the engine.
-    Event(Event),
+    /// Something for the engine of this number.
+    Event(u64, Event),
+    /// This coordinator leads, with what its predecessors have left.
+    Leads(Leader, Box<Ledger>),
+    /// It leads no more.
+    Deposed(String),
+    /// A node says to the engine of this number that another leads.
+    Outdated(u64, String),
+    /// So many records are durable.
+    Committed(u64),
+    /// A member came or went.
+    Member(Box<gossip::News>),
     /// Stop.
     Stop,
 }
 
-impl Shared {
-    /// Tells the engine; false if the coordinator is stopping.
+/// Tells the event loop of what concerns one engine.
+#[derive(Clone)]
+pub(super) struct Teller {
+    inbox: Sender<Message>,
+    engine: u64,
+}
+
+impl Teller {
+    /// False if the coordinator is stopping.
     pub(super) fn tell(&self, event: Event) -> bool {
-        self.events.send(Message::Event(event)).is_ok()
+        self.inbox.send(Message::Event(self.engine, event)).is_ok()
+    }
+
+    /// A node obeys a later leader.
+    pub(super) fn outdated(&self, reason: String) {
+        // If the coordinator is stopping it does not matter.
+        let _ = self.inbox.send(Message::Outdated(self.engine, reason));
     }
 }
 
-/// What the event loop performs actions with.
+/// The way to the engine at work, for clients' calls.
+pub(super) struct Desk {
+    inbox: Sender<Message>,
+    engine: Arc<AtomicU64>,
+}
+
+impl Desk {
+    /// Tells the engine; false if the coordinator is stopping.
+    pub(super) fn tell(&self, event: Event) -> bool {
+        self.inbox.send(Message::Event(self.engine.load(Ordering::Acquire), event)).is_ok()
+    }
+}
+
+/// What the event loop works with.
+pub(super) struct Surroundings {
+    pub(super) board: Arc<Board>,
+    pub(super) seat: Arc<Seat>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) gossip: Arc<Gossip>,
+    pub(super) wishes: Sender<Wish>,
+    pub(super) inbox: Sender<Message>,
+}
+
+/// What it performs actions with.
 struct Shell {
+    config: Config,
+    around: Surroundings,
+    engine: Option<Engine>,
+    number: Arc<AtomicU64>,
     links: BTreeMap<NodeId, Link>,
-    policy: i32,
-    store: Arc<Store>,
-    events: Sender<Message>,
-    /// Records that the engine has had written, all of which count as durable: no log is kept yet.
-    records: u64,
     evaluator: Sender<Measure>,
-    board: Arc<Board>,
 }
 
 /// Starts the event loop and the threads that it needs.
 pub(super) fn start(
-    engine: Engine,
     config: &Config,
-    store: &Arc<Store>,
-    board: &Arc<Board>,
-    events: Sender<Message>,
-    inbox: Receiver<Message>,
-) -> Result<JoinHandle<()>, RpcError> {
-    let evaluator = evaluator::start(events.clone())?;
-    let (policy, store, board) = (config.policy.number, store.clone(), board.clone());
-    let shell = Shell { links: BTreeMap::new(), policy, store, events, records: 0, evaluator, board };
+    around: Surroundings,
+    messages: Receiver<Message>,
+) -> Result<(Desk, JoinHandle<()>), RpcError> {
+    let number = Arc::new(AtomicU64::new(0));
+    let desk = Desk { inbox: around.inbox.clone(), engine: number.clone() };
+    let evaluator = evaluator::start()?;
+    let shell = Shell { config: config.clone(), around, engine: None, number, links: BTreeMap::new(), evaluator };
     let thread = std::thread::Builder::new().name("engine".to_owned());
-    thread.spawn(move || shell.run(engine, &inbox)).map_err(|source| RpcError::CannotServe { source })
+    let thread = thread.spawn(move || shell.run(&messages)).map_err(|source| RpcError::CannotServe { source })?;
+    Ok((desk, thread))
 }
 
 impl Shell {
-    fn run(mut self, mut engine: Engine, inbox: &Receiver<Message>) {
+    fn run(mut self, inbox: &Receiver<Message>) {
         let start = Instant::now();
         let now = || Time(start.elapsed());
-        let mut event = Event::Tick;
-        let mut failed = VecDeque::new();
         loop {
-            let recorded = self.records;
-            for action in engine.handle(now(), event) {
-                failed.extend(self.perform(action));
-            }
-            if self.records > recorded {
-                failed.push_back(Event::Committed { records: self.records });
-            }
-            if let Some(at_once) = failed.pop_front() {
-                event = at_once;
-                continue;
-            }
-            event = match next_message(inbox, engine.next_wakeup(), now()) {
-                Some(Message::Event(event)) => event,
+            let wakeup = self.engine.as_ref().and_then(Engine::next_wakeup);
+            let event = match next_message(inbox, wakeup, now()) {
                 None => Event::Tick,
+                Some(Message::Event(engine, event)) if engine == self.number() => event,
+                Some(Message::Committed(records)) => Event::Committed { records },
+                Some(Message::Member(news)) => match of_node(&news) {
+                    Some(event) => event,
+                    None => continue,
+                },
+                Some(Message::Leads(leader, ledger)) => {
+                    self.lead(leader, *ledger, now());
+                    Event::Tick
+                }
+                Some(Message::Deposed(reason)) => {
+                    self.step_down(&reason);
+                    continue;
+                }
+                Some(Message::Outdated(engine, reason)) => {
+                    if engine == self.number() {
+                        log::warn!("{reason}");
+                        let _ = self.around.wishes.send(Wish::StepDown);
+                    }
+                    continue;
+                }
+                Some(Message::Event(..)) => continue,
                 Some(Message::Stop) => return,
             };
+            self.handle(now(), event);
         }
+    }
+
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    fn teller(&self) -> Teller {
+        Teller { inbox: self.around.inbox.clone(), engine: self.number() }
+    }
+
+    /// Lets the engine handle an event, and whatever follows from it at once.
+    fn handle(&mut self, now: Time, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let Some(engine) = &mut self.engine else { return };
+            for action in engine.handle(now, event) {
+                events.extend(self.perform(action));
+            }
+        }
+    }
+
+    /// Begins a term: an engine with the jobs of the ledger and the nodes that there are.
+    fn lead(&mut self, leader: Leader, ledger: Ledger, now: Time) {
+        self.number.fetch_add(1, Ordering::AcqRel);
+        let addresses: Vec<String> = self.config.nodes.iter().map(Address::to_string).collect();
+        self.engine = Some(Engine::new(self.config.policy, self.config.seed, &addresses));
+        self.around.board.open_term(&ledger);
+        self.around.seat.take(leader.clone());
+        let running = ledger.jobs().iter().filter(|(_, history)| history.state == State::Running);
+        let running: Vec<_> = running.map(|(&job, history)| (job, history.clone())).collect();
+        log::info!("leads in epoch {}, with {} jobs to go on with", leader.epoch, running.len());
+        self.handle(now, Event::Tick);
+        for member in self.around.gossip.members() {
+            if let Some(event) = of_member(&member, self.around.gossip.given_as(member.address)) {
+                self.handle(now, event);
+            }
+        }
+        for (job, history) in running {
+            let work = restore::work(&history, &self.around.blobs);
+            self.handle(now, Event::Restore { job, work, history: Box::new(history), resumed: false });
+        }
+    }
+
+    /// Ends a term: whoever waits for its jobs is sent to the next leader.
+    fn step_down(&mut self, reason: &str) {
+        log::warn!("leads no more: {reason}");
+        self.number.fetch_add(1, Ordering::AcqRel);
+        self.around.seat.leave();
+        self.engine = None;
+        self.links.clear();
+        self.around.board.close_term();
     }
 
     /// Performs an action; answers with what came of it, if that is known at once.
@@ -108,22 +221,28 @@ impl Shell {
                     link.abandon(attempt);
                 }
             }
-            Action::Record(_) => self.records += 1,
+            Action::Record(record) => {
+                // The keeper lives as long as the shell.
+                let _ = self.around.wishes.send(Wish::Record(record));
+            }
             Action::Evaluate { job, round, model, validation } => {
                 // The evaluator lives as long as the shell.
-                let _ = self.evaluator.send(Measure { job, round, model, validation });
+                let _ = self.evaluator.send(Measure { job, round, model, validation, teller: self.teller() });
             }
-            Action::Publish { job, status } => self.board.publish(job, *status),
+            Action::Publish { job, status } => self.around.board.publish(job, *status),
         }
         None
     }
-}
 
-impl Shell {
     fn connect(&mut self, node: NodeId, address: &str) -> Option<Event> {
+        let fence = self.around.seat.leader().map(|leader| Fence {
+            cluster: leader.cluster,
+            epoch: leader.epoch,
+            coordinator: leader.address,
+        });
         let link = address.parse::<Address>().map_err(|e| e.to_string()).and_then(|address| {
-            let (store, events) = (self.store.clone(), self.events.clone());
-            Link::start(node.0, address, self.policy, store, events).map_err(|e| e.to_string())
+            let (store, policy) = (self.around.blobs.store().clone(), self.config.policy.number);
+            Link::start(node.0, address, policy, fence, store, self.teller()).map_err(|e| e.to_string())
         });
         match link {
             Ok(link) => drop(self.links.insert(node, link)),
@@ -133,6 +252,29 @@ impl Shell {
             }
         }
         None
+    }
+}
+
+/// What gossip's news means for the engine, if it is about a node. A node of the list is called as the list calls it.
+fn of_node(news: &gossip::News) -> Option<Event> {
+    let address = |member: &MemberView| news.given_as.clone().unwrap_or_else(|| member.address.to_string());
+    match &news.change {
+        Change::Up(member) if member.role == Role::Node => Some(Event::Joined { address: address(member) }),
+        Change::Leaving(member) if member.role == Role::Node => Some(Event::Leaving { address: address(member) }),
+        Change::Down(member, why) if member.role == Role::Node => {
+            Some(Event::Gone { address: address(member), reason: why.to_string() })
+        }
+        _ => None,
+    }
+}
+
+/// What a member means for an engine that has just begun.
+fn of_member(member: &MemberView, given_as: Option<String>) -> Option<Event> {
+    let address = given_as.unwrap_or_else(|| member.address.to_string());
+    match member.standing {
+        _ if member.role != Role::Node => None,
+        Standing::Alive | Standing::Suspect => Some(Event::Joined { address }),
+        _ => None,
     }
 }
 

@@ -1,15 +1,20 @@
 //! Owns the way from a request to a job: its data are found and checked, its parameters read.
 
-use super::Shared;
+use super::board::{Posted, Unknown};
+use super::{Shared, restore};
+use crate::data::shared::Blob;
 use crate::data::{self, Classes};
 use crate::engine::Event;
 use crate::ingest::{self, LastColumn};
 use crate::jobs::{self, Corpus, Shard};
-use crate::ledger::{CorpusRef, JobOrder, ShardRef};
+use crate::ledger::{CorpusRef, JobOrder, ShardRef, State};
 use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a client waits at most for its job to be durable.
+const DURABLE: Duration = Duration::from_secs(30);
 
 impl Shared {
     /// Starts a job.
@@ -25,14 +30,14 @@ impl Shared {
         };
         let after = request.give_up_after_s.0;
         let give_up_after = Duration::try_from_secs_f64(after).ok().filter(|after| !after.is_zero());
-        self.start(kind, &request.parameters, corpus, give_up_after)
+        self.start(kind, &request.parameters, corpus, give_up_after, request.request_id.clone())
     }
 
     /// Starts a job of the original system's call.
     pub(super) fn submit_original(&self, dir: &str, classes: usize, parameters: &str) -> Result<JobId, String> {
         let classes = Classes::integers(classes).map_err(|e| e.to_string())?;
         let corpus = self.load(dir, LastColumn::Label(Some(classes)))?;
-        self.start(&jobs::training::KIND, parameters, corpus, None)
+        self.start(&jobs::training::KIND, parameters, corpus, None, None)
     }
 
     fn start(
@@ -41,26 +46,56 @@ impl Shared {
         parameters: &str,
         corpus: Corpus,
         give_up_after: Option<Duration>,
+        request_id: Option<String>,
     ) -> Result<JobId, String> {
-        let name = corpus.name.clone();
-        let order = JobOrder {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let order = Arc::new(JobOrder {
             kind: kind.name.to_owned(),
             parameters: parameters.to_owned(),
-            corpus: corpus_ref(&corpus),
+            corpus: by_digest(&corpus),
             give_up_after,
-            request_id: None,
-            submitted_ms: 0,
-        };
+            request_id,
+            submitted_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+        });
+        let name = corpus.name.clone();
         let work = (kind.start)(parameters, corpus).map_err(|e| e.to_string())?;
-        let job = self.next_job();
-        self.board.open(job, work.memory(), self.config.store_limit)?;
-        log::info!("job {job}: {} on {name}", kind.name);
-        log::debug!("job {job}: {parameters}");
-        if self.tell(Event::Submit { job, work, order: Arc::new(order) }) {
-            Ok(job)
-        } else {
-            Err("the coordinator is stopping".to_owned())
+        let (job, is_known) = self.board.open(&order, work.memory(), self.config.store_limit)?;
+        if !is_known {
+            log::info!("job {job}: {} on {name}", kind.name);
+            log::debug!("job {job}: {parameters}");
+            if !self.desk.tell(Event::Submit { job, work, order }) {
+                return Err(Unknown::Stopping.to_string());
+            }
         }
+        self.is_durable(job)
+    }
+
+    /// Waits until a job that was begun is durable.
+    fn is_durable(&self, job: JobId) -> Result<JobId, String> {
+        let told = |posted: &Posted| posted.status.is_some();
+        match self.board.wait(job, DURABLE, told, told) {
+            Ok(true) => Ok(job),
+            Ok(false) => Err(format!("the store was not written in {DURABLE:?}; see the coordinator's log")),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    /// Lets a job go on that was cancelled, or that failed.
+    pub(super) fn resume(&self, job: JobId) -> Result<(), String> {
+        let history = self.keeper.ledger().jobs().get(&job).cloned();
+        let mut history = history.ok_or_else(|| Unknown::NoJob(job).to_string())?;
+        match history.state {
+            State::Running => return Err(format!("job {job} is at work")),
+            State::Done { .. } => return Err(format!("job {job} is done; there is nothing to go on with")),
+            State::Failed { .. } | State::Cancelled => {}
+        }
+        history.state = State::Running;
+        let work = restore::work(&history, &self.blobs);
+        self.board.reopen(job, work.memory());
+        if !self.desk.tell(Event::Restore { job, work, history: Box::new(history), resumed: true }) {
+            return Err(Unknown::Stopping.to_string());
+        }
+        self.is_durable(job).map(drop)
     }
 
     /// The data set of a directory under the data directory.
@@ -68,7 +103,7 @@ impl Shared {
         let path = ingest::resolve(&self.config.data_dir, dir).map_err(|e| e.to_string())?;
         let loaded = ingest::load_dir_for(&path, last).map_err(|e| e.to_string())?;
         let keep = |shard: &ingest::LoadedShard| {
-            let blob = self.store.put(data::encode(&shard.data)).map_err(|e| e.to_string())?;
+            let blob = self.keep(data::encode(&shard.data))?;
             Ok::<_, String>(Shard { name: shard.name.clone(), blob, rows: shard.data.rows() as u64 })
         };
         let shards = loaded.shards.iter().map(keep).collect::<Result<Vec<_>, _>>()?;
@@ -82,6 +117,15 @@ impl Shared {
         })
     }
 
+    /// Keeps bytes that a job needs, durably if there is where.
+    fn keep(&self, bytes: Vec<u8>) -> Result<Arc<Blob>, String> {
+        let blob = self.blobs.store().put(bytes).map_err(|e| e.to_string())?;
+        if let Some(archive) = self.blobs.archive() {
+            archive.write(&blob).map_err(|e| e.to_string())?;
+        }
+        Ok(blob)
+    }
+
     /// The data set that a client has put.
     fn look_up(&self, request: &wire::JobRequest, validation: &wire::Shard) -> Result<Corpus, String> {
         let classes = request.classes.len();
@@ -93,7 +137,8 @@ impl Shared {
         let mut columns = None;
         let mut check = |given: &wire::Shard| {
             let digest = Digest::parse(&given.digest);
-            let blob = digest.and_then(|digest| self.store.get(&digest));
+            let blob =
+                digest.map(|digest| self.blobs.load(&digest).map_err(|e| e.to_string())).transpose()?.flatten();
             let blob =
                 blob.ok_or_else(|| format!(
                     "{} is not in the coordinator's store: it was not sent, or had to make room for others (see the \
@@ -126,8 +171,8 @@ impl Shared {
     }
 }
 
-/// The same by digests.
-fn corpus_ref(corpus: &Corpus) -> CorpusRef {
+/// The data by their digests, as the log keeps them.
+fn by_digest(corpus: &Corpus) -> CorpusRef {
     let shard =
         |shard: &Shard| ShardRef { name: shard.name.clone(), digest: shard.blob.digest(), rows: shard.rows };
     CorpusRef {

@@ -151,6 +151,11 @@ impl Gossip {
         self.shared.lock().membership.members()
     }
 
+    /// The seed, as it was given, that stands at an address.
+    pub fn given_as(&self, address: SocketAddr) -> Option<String> {
+        self.shared.names.given_for(address)
+    }
+
     /// Bytes per second sent and received, averaged over the last 10 s.
     pub fn traffic(&self) -> (f64, f64) {
         let now = self.shared.now();

@@ -38,7 +38,7 @@ pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProc
     let output: Arc<Mutex<Option<Arc<Blob>>>> = Arc::default();
     let held = output.clone();
     let drain = shared.clone();
-    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| {
+    let blobs = BlobCalls::new(shared.blobs.clone()).or_from(move |digest| {
         drain.drain.touch();
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clone().filter(|blob| blob.digest() == *digest)

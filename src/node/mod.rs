@@ -8,7 +8,7 @@ mod slots;
 
 use crate::gossip::{self, Facts, Gossip, News, Role, Served};
 use crate::rpc::{Limits, RpcError, Server};
-use crate::store::Store;
+use crate::store::{Blobs, Store};
 use crate::types::Digest;
 use crossbeam_channel::Receiver;
 use drain::Drain;
@@ -76,10 +76,12 @@ impl Node {
             }
             None => Gossip::alone(listener.local_addr().map_err(cannot_serve)?, Role::Node, instance),
         };
+        let store = Arc::new(Store::new(config.store_limit));
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
             slots: Slots::new(config.slots.max(1)),
-            store: Arc::new(Store::new(config.store_limit)),
+            blobs: Arc::new(Blobs::new(store.clone())),
+            store,
             instance: format!("{instance:016x}"),
             gossip: Arc::new(gossip),
             drain: Drain::new(),
@@ -131,6 +133,7 @@ struct Shared {
     load: Load,
     slots: Slots,
     store: Arc<Store>,
+    blobs: Arc<Blobs>,
     instance: String,
     gossip: Arc<Gossip>,
     drain: Drain,

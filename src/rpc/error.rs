@@ -6,6 +6,7 @@ use thrift::{ApplicationErrorKind, TransportErrorKind};
 
 use super::Address;
 use crate::wire::blobs::Rejected;
+use crate::wire::coordinator::NotLeader;
 
 /// What went wrong, and with which address.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,14 @@ pub enum RpcError {
         /// What it said.
         reason: String,
     },
+    /// Only the coordinator that leads serves this, and another does.
+    #[error("{address} stands by{}", if .leader.is_empty() { "; who leads is not known to it".to_owned() } else { format!("; {} leads", .leader) })]
+    NotLeader {
+        /// Who was asked.
+        address: Address,
+        /// host:port of the one that leads, or empty.
+        leader: String,
+    },
     /// The call came through and was not served.
     #[error("{address} answers: {reason}")]
     Remote {
@@ -124,14 +133,17 @@ impl RpcError {
             },
             thrift::Error::User(e) => match e.downcast::<Rejected>() {
                 Ok(rejected) => RpcError::Remote { address, reason: rejected.reason },
-                Err(e) => RpcError::Remote { address, reason: e.to_string() },
+                Err(e) => match e.downcast::<NotLeader>() {
+                    Ok(other) => RpcError::NotLeader { address, leader: other.leader },
+                    Err(e) => RpcError::Remote { address, reason: e.to_string() },
+                },
             },
         }
     }
 
     /// Whether the connection is still in step after this error, so that the next call may use it.
     pub fn keeps_connection(&self) -> bool {
-        matches!(self, RpcError::UnknownMethod { .. } | RpcError::Remote { .. })
+        matches!(self, RpcError::UnknownMethod { .. } | RpcError::Remote { .. } | RpcError::NotLeader { .. })
     }
 }
 

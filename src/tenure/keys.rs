@@ -3,7 +3,8 @@
 use crate::types::{Digest, Epoch};
 use serde::{Deserialize, Serialize};
 
-pub(super) const LEADERS: &str = "leaders/";
+/// Where leaders stand, by their epochs.
+pub const LEADERS: &str = "leaders/";
 pub(super) const LOG: &str = "log/";
 pub(super) const SNAPSHOTS: &str = "snapshots/";
 
@@ -24,6 +25,11 @@ impl Leader {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         // Strings and numbers can be written.
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads an object of [`LEADERS`]; `None` if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
     }
 
     pub(super) fn read(key: &str, bytes: &[u8]) -> Result<Self, String> {

@@ -16,7 +16,7 @@ mod standby;
 use crate::ledger::{Ledger, Record};
 use crate::types::{Epoch, Time};
 use desk::{Desk, Shared};
-pub use keys::{Leader, blob_key};
+pub use keys::{LEADERS, Leader, blob_key};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -29,6 +29,10 @@ impl Shared {
                         return Ok(outcome);
                     }
                 }
+                TaskOutcome::DEPOSED => {
+                    self.teller.outdated(format!("{}: {}", self.address, answer.reason));
+                    return Ok(Outcome::Lost { reason: answer.reason });
+                }
                 TaskOutcome(other) => return Ok(nonsense(format!("its outcome is {other}"))),
             }
         }
@@ -60,9 +64,9 @@ impl Shared {
             inputs: task.inputs.iter().map(|input| input.digest().to_string()).collect(),
             scheduling_policy: self.policy,
             attached,
-            cluster: None,
-            epoch: None,
-            coordinator: None,
+            cluster: self.fence.as_ref().map(|fence| fence.cluster.clone()),
+            epoch: self.fence.as_ref().map(|fence| fence.epoch.0 as i64),
+            coordinator: self.fence.as_ref().map(|fence| fence.coordinator.clone()),
         }
     }
 

@@ -3,12 +3,12 @@
 mod conversation;
 
 use super::original;
-use super::shell::Message;
+use super::shell::Teller;
 use crate::engine::{Event, Hello, Outcome, Traffic};
 use crate::jobs::TaskSpec;
 use crate::rpc::{self, Address, Client, Dialer, Hangup, RpcError, Timeouts};
 use crate::store::Store;
-use crate::types::{AttemptId, Digest, JobId, NodeId};
+use crate::types::{AttemptId, Digest, Epoch, JobId, NodeId};
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +30,15 @@ pub(super) struct Assignment {
     pub(super) patience: Duration,
 }
 
+/// A leader's name and epoch: nodes obey the latest.
+#[derive(Clone)]
+pub(super) struct Fence {
+    pub(super) cluster: String,
+    pub(super) epoch: Epoch,
+    /// host:port
+    pub(super) coordinator: String,
+}
+
 /// The coordinator's end of a node.
 pub(super) struct Link {
     shared: Arc<Shared>,
@@ -45,8 +54,10 @@ struct Shared {
     node: NodeId,
     address: Address,
     policy: i32,
+    /// In whose name tasks are given.
+    fence: Option<Fence>,
     store: Arc<Store>,
-    events: Sender<Message>,
+    teller: Teller,
     /// It was asked before.
     was_asked: AtomicBool,
     /// It answered the last probe.
@@ -81,8 +92,9 @@ impl Link {
         node: u32,
         address: Address,
         policy: i32,
+        fence: Option<Fence>,
         store: Arc<Store>,
-        events: Sender<Message>,
+        teller: Teller,
     ) -> Result<Self, RpcError> {
         let (probes, asked) = crossbeam_channel::bounded(1);
         let (tasks, queue) = crossbeam_channel::bounded(MOST_SLOTS);
@@ -90,8 +102,9 @@ impl Link {
             node: NodeId(node),
             address,
             policy,
+            fence,
             store,
-            events,
+            teller,
             was_asked: AtomicBool::new(false),
             is_up: AtomicBool::new(false),
             is_original: AtomicBool::new(false),
@@ -171,7 +184,7 @@ impl Shared {
     }
 
     fn tell(&self, event: Event) -> bool {
-        self.events.send(Message::Event(event)).is_ok()
+        self.teller.tell(event)
     }
 
     fn ended(&self, attempt: AttemptId, outcome: Outcome, traffic: Traffic) -> bool {

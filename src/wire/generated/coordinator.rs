@@ -548,7 +548,7 @@ impl TSerializable for JobRequest {
 /// A node's work at a task, or what came in its place.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TaskSpan {
-  /// The node's place in the list of nodes.
+  /// The node's place in the list of nodes; -1 for one that is not in it any more.
   pub node: i32,
   /// The task's round, from 1, and its place in the round, from 0.
   pub round: i32,
