@@ -12,6 +12,7 @@
 //! | [`data`] | data sets, from text and as blobs |
 //! | [`model`] | the network, its kernels, training, averaging, files |
 //! | [`policy`] | which node gets a task |
+//! | [`placement`] | which nodes hold copies of files |
 //! | [`jobs`] | what a job's tasks are and what their results change |
 //! | [`engine`] | the cluster's brain: events in, actions out |
 //! | [`wire`] | the generated Thrift code, and the step to our types |
@@ -66,6 +67,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod model;
 pub mod node;
+pub mod placement;
 pub mod policy;
 pub mod report;
 pub mod rpc;

@@ -9,6 +9,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("types", 0, &[]),
     ("data", 1, &["types"]),
     ("policy", 1, &["types"]),
+    ("placement", 1, &["types"]),
     ("model", 2, &["types", "data"]),
     ("jobs", 3, &["types", "data", "model"]),
     ("engine", 4, &["types", "data", "model", "policy", "jobs"]),
@@ -31,7 +32,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
 ];
 
 /// The modules that know nothing of the world around them.
-const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "report"];
+const PURE: &[&str] = &["types", "data", "policy", "model", "jobs", "engine", "placement", "report"];
 
 /// What those must not touch: sockets, files, threads, clocks, global random numbers, printing, hash order.
 const BANNED: &[&str] = &[
