@@ -3,6 +3,8 @@
 mod client;
 mod compute_node;
 mod coordinator;
+#[allow(dead_code, reason = "the commands that talk to a running cluster come next")]
+mod coordinators;
 mod demo;
 mod evaluate;
 mod model_file;
