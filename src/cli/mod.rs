@@ -3,10 +3,10 @@
 mod client;
 mod compute_node;
 mod coordinator;
-#[allow(dead_code, reason = "the commands that talk to a running cluster come next")]
 mod coordinators;
 mod demo;
 mod evaluate;
+mod files;
 mod model_file;
 mod nodes_file;
 mod output;
@@ -39,6 +39,16 @@ const COMMANDS: &[Command] = &[
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
+    command::<files::Put>("put"),
+    command::<files::PutAll>("put-all"),
+    command::<files::Get>("get"),
+    command::<files::GetAll>("get-all"),
+    command::<files::GetVersions>("get-versions"),
+    command::<files::List>("ls"),
+    command::<files::ListAll>("ls-all"),
+    command::<files::Store>("store"),
+    command::<files::Delete>("delete"),
+    command::<files::Collect>("gc"),
 ];
 
 /// A command's arguments, which know what to do.
