@@ -1,29 +1,28 @@
 //! What an archive must do on every kind of place: blobs and versions of files.
 
-use super::place::{Place, suite};
+use super::place::Place;
 use roundtable::data::shared::Blob;
 use roundtable::store::{Archive, StoreError};
 use roundtable::types::Digest;
 use std::sync::Arc;
 
-suite!(memory, crate::place::Place::memory(), crate::archive, [
-    blobs_are_kept_and_listed,
-    an_upload_arrives_in_order_and_true,
-    a_damaged_blob_is_named,
-    versions_are_numbered_and_matched,
-    a_damaged_version_hides_no_other,
-    writers_of_one_file_get_numbers_without_gaps,
-    names_with_odd_characters_are_files_of_their_own,
-]);
-suite!(directory, crate::place::Place::directory(), crate::archive, [
-    blobs_are_kept_and_listed,
-    an_upload_arrives_in_order_and_true,
-    a_damaged_blob_is_named,
-    versions_are_numbered_and_matched,
-    a_damaged_version_hides_no_other,
-    writers_of_one_file_get_numbers_without_gaps,
-    names_with_odd_characters_are_files_of_their_own,
-]);
+macro_rules! archive_suite {
+    ($attribute:tt $name:ident, $place:expr) => {
+        $crate::place::suite!($attribute $name, $place, $crate::archive, [
+        blobs_are_kept_and_listed,
+        an_upload_arrives_in_order_and_true,
+        a_damaged_blob_is_named,
+        versions_are_numbered_and_matched,
+        a_damaged_version_hides_no_other,
+        writers_of_one_file_get_numbers_without_gaps,
+        names_with_odd_characters_are_files_of_their_own,
+    ]);
+    };
+}
+pub(crate) use archive_suite;
+
+archive_suite!([] memory, crate::place::Place::memory());
+archive_suite!([] directory, crate::place::Place::directory());
 
 fn blob(text: &str) -> Blob {
     Blob::new(text.as_bytes().to_vec())
@@ -102,7 +101,8 @@ pub fn a_damaged_blob_is_named(place: &Place) {
     let key = format!("blobs/{digest}");
     for damaged in [&b"the whole of iT"[..], b"the whole", b""] {
         replace(place, &key, damaged);
-        let expected = StoreError::Corrupt { key: key.clone(), size: damaged.len() as u64, actual: Digest::of(damaged) };
+        let expected =
+            StoreError::Corrupt { key: key.clone(), size: damaged.len() as u64, actual: Digest::of(damaged) };
         assert_eq!(archive.read(&digest).err(), Some(expected.clone()));
         let told = expected.to_string();
         assert!(told.contains(&key) && told.contains(&Digest::of(damaged).to_string()), "{told}");
@@ -112,12 +112,16 @@ pub fn a_damaged_blob_is_named(place: &Place) {
 pub fn versions_are_numbered_and_matched(place: &Place) {
     let archive = place.archive();
     let (first, second) = (keep(&archive, "first"), keep(&archive, "second"));
-    for (number, (name, content)) in [("runs/a.txt", Some(first)), ("runs/a.txt", Some(second)), ("runs/a.txt", Some(first))]
-        .into_iter()
-        .enumerate()
+    for (number, (name, content)) in
+        [("runs/a.txt", Some(first)), ("runs/a.txt", Some(second)), ("runs/a.txt", Some(first))]
+            .into_iter()
+            .enumerate()
     {
         let version = archive.put_version(name, content, 1000 + number as i64).unwrap();
-        assert_eq!((version.version, version.content, version.created_ms), (number as u32 + 1, content, 1000 + number as i64));
+        assert_eq!(
+            (version.version, version.content, version.created_ms),
+            (number as u32 + 1, content, 1000 + number as i64)
+        );
     }
     archive.put_version("B", Some(second), 0).unwrap();
     archive.put_version("gone", Some(second), 0).unwrap();
@@ -202,8 +206,8 @@ pub fn names_with_odd_characters_are_files_of_their_own(place: &Place) {
     let mut longer = "Ä".repeat(511);
     longer.push_str("ä");
     let names = [
-        "a", "A", "a/b", "a%2fb", "a b", "a+b", "\u{e9}", "e\u{301}", "a\\b", "a:b", "*", "?", "#1", "a#1", "~", "-rf",
-        "con", "\u{1}\n", "...", "a/", "a//b", &long, &longer,
+        "a", "A", "a/b", "a%2fb", "a b", "a+b", "\u{e9}", "e\u{301}", "a\\b", "a:b", "*", "?", "#1", "a#1", "~",
+        "-rf", "con", "\u{1}\n", "...", "a/", "a//b", &long, &longer,
     ];
     for (place, name) in names.iter().enumerate() {
         let content = keep(&archive, &place.to_string());
@@ -217,7 +221,8 @@ pub fn names_with_odd_characters_are_files_of_their_own(place: &Place) {
     }
     let mut sorted = names.map(str::to_owned);
     sorted.sort();
-    let listed: Vec<String> = archive.newest("*", "", 99).unwrap().into_iter().map(|version| version.name).collect();
+    let listed: Vec<String> =
+        archive.newest("*", "", 99).unwrap().into_iter().map(|version| version.name).collect();
     assert_eq!(listed, sorted);
     assert_eq!(archive.newest("Ä*ä", "", 9).unwrap().len(), 1);
 }

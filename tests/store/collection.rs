@@ -1,6 +1,6 @@
 //! The collection of what nobody refers to, also beside writers.
 
-use super::place::{Place, suite};
+use super::place::Place;
 use roundtable::data::shared::Blob;
 use roundtable::store::{Archive, Collected, Pruned};
 use roundtable::types::Digest;
@@ -9,18 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-suite!(memory, crate::place::Place::memory(), crate::collection, [
-    all_but_the_newest_versions_go,
-    what_nobody_names_goes_and_the_rest_stays,
-    a_collection_stops_when_told,
-    collections_beside_writers_lose_nothing,
-]);
-suite!(directory, crate::place::Place::directory(), crate::collection, [
-    all_but_the_newest_versions_go,
-    what_nobody_names_goes_and_the_rest_stays,
-    a_collection_stops_when_told,
-    collections_beside_writers_lose_nothing,
-]);
+macro_rules! collection_suite {
+    ($attribute:tt $name:ident, $place:expr) => {
+        $crate::place::suite!($attribute $name, $place, $crate::collection, [
+        all_but_the_newest_versions_go,
+        what_nobody_names_goes_and_the_rest_stays,
+        a_collection_stops_when_told,
+        collections_beside_writers_lose_nothing,
+    ]);
+    };
+}
+pub(crate) use collection_suite;
+
+collection_suite!([] memory, crate::place::Place::memory());
+collection_suite!([] directory, crate::place::Place::directory());
 
 fn keep(archive: &Archive, text: &str) -> (Digest, u64) {
     archive.write(&Blob::new(text.as_bytes().to_vec())).unwrap();
