@@ -20,7 +20,7 @@ if ! cmp -s requirements.txt "$venv/installed.txt"; then
   cp requirements.txt "$venv/installed.txt"
 fi
 if [ $# = 0 ]; then
-  cargo test --locked --test store -- s3
+  ROUNDTABLE_PYTHON=$(realpath -s "$venv/bin/python") cargo test --locked --test store -- s3
 fi
 # -c keeps pytest from settings further up.
 exec "$venv/bin/python" -m pytest -c /dev/null --rootdir=. -p no:cacheprovider -q "$@"

@@ -204,7 +204,7 @@ pub fn names_with_odd_characters_are_files_of_their_own(place: &Place) {
     let archive = place.archive();
     let long = "Ä".repeat(512);
     let mut longer = "Ä".repeat(511);
-    longer.push_str("ä");
+    longer.push('ä');
     let names = [
         "a", "A", "a/b", "a%2fb", "a b", "a+b", "\u{e9}", "e\u{301}", "a\\b", "a:b", "*", "?", "#1", "a#1", "~",
         "-rf", "con", "\u{1}\n", "...", "a/", "a//b", &long, &longer,

@@ -50,6 +50,7 @@ fn start(python: &Path) -> Server {
 #[test]
 fn the_suite_passes_on_an_s3_server() {
     let Some(python) = python() else {
+        assert!(std::env::var_os(PYTHON).is_none(), "{PYTHON} names no Python with moto");
         println!("skipped: no moto here; run tests/interop/run.sh once, or set {PYTHON}");
         return;
     };
