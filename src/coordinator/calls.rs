@@ -35,7 +35,7 @@ pub(super) struct Calls {
 
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
     let board = shared.board.clone();
-    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| board.model(digest));
+    let blobs = BlobCalls::new(shared.blobs.clone()).or_from(move |digest| board.model(digest));
     CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members: MemberCalls::default(), peer })
 }
 

@@ -15,7 +15,7 @@ mod submit;
 use crate::engine::Engine;
 use crate::policy::PolicyRow;
 use crate::rpc::{Address, Limits, RpcError, Server};
-use crate::store::Store;
+use crate::store::{Blobs, Store};
 use crate::types::JobId;
 use board::Board;
 use crossbeam_channel::Sender;
@@ -71,6 +71,7 @@ impl Coordinator {
         let shell = shell::start(engine, &config, &store, &board, events.clone(), inbox)?;
         let shared = Arc::new(Shared {
             config,
+            blobs: Arc::new(Blobs::new(store.clone())),
             store,
             board: board.clone(),
             events: events.clone(),
@@ -107,6 +108,7 @@ impl Drop for Coordinator {
 struct Shared {
     config: Config,
     store: Arc<Store>,
+    blobs: Arc<Blobs>,
     board: Arc<Board>,
     events: Sender<Message>,
     last_job: AtomicU64,

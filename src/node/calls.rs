@@ -37,7 +37,7 @@ pub(super) struct Calls {
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProcessor<Calls> {
     let output: Arc<Mutex<Option<Arc<Blob>>>> = Arc::default();
     let held = output.clone();
-    let blobs = BlobCalls::new(shared.store.clone()).or_from(move |digest| {
+    let blobs = BlobCalls::new(shared.blobs.clone()).or_from(move |digest| {
         let held = held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clone().filter(|blob| blob.digest() == *digest)
     });

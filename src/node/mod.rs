@@ -6,7 +6,7 @@ mod original;
 mod slots;
 
 use crate::rpc::{Limits, RpcError, Server};
-use crate::store::Store;
+use crate::store::{Blobs, Store};
 use crate::types::Digest;
 use load::Load;
 use slots::Slots;
@@ -58,10 +58,12 @@ impl Node {
     /// # Errors
     /// The listener or a thread cannot be used.
     pub fn start(listener: TcpListener, config: Config) -> Result<Self, RpcError> {
+        let store = Arc::new(Store::new(config.store_limit));
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
             slots: Slots::new(config.slots.max(1)),
-            store: Arc::new(Store::new(config.store_limit)),
+            blobs: Arc::new(Blobs::new(store.clone())),
+            store,
             instance: format!("{:016x}", rand::random::<u64>()),
             attached: Mutex::default(),
             config,
@@ -83,6 +85,7 @@ struct Shared {
     load: Load,
     slots: Slots,
     store: Arc<Store>,
+    blobs: Arc<Blobs>,
     instance: String,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,

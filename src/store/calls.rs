@@ -1,6 +1,7 @@
 //! Owns the blob calls as every server answers them: one [`BlobCalls`] for each connection.
 
-use super::{Store, StoreError, Upload};
+use super::blobs::Incoming;
+use super::{Archive, Blobs, StoreError, Upload};
 use crate::data::shared::Blob;
 use crate::types::Digest;
 use crate::wire::{CHUNK, convert};
@@ -29,15 +30,20 @@ type Elsewhere = dyn Fn(&Digest) -> Option<Arc<Blob>> + Send + Sync;
 
 /// The blob calls of one connection, with the upload that is under way on it.
 pub struct BlobCalls {
-    store: Arc<Store>,
+    blobs: Arc<Blobs>,
     elsewhere: Box<Elsewhere>,
-    upload: Mutex<Option<Upload>>,
+    upload: Mutex<Option<Current>>,
+}
+
+enum Current {
+    ToMemory(Upload),
+    ToArchive(Incoming),
 }
 
 impl BlobCalls {
     /// For a new connection.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store, elsewhere: Box::new(|_| None), upload: Mutex::new(None) }
+    pub fn new(blobs: Arc<Blobs>) -> Self {
+        Self { blobs, elsewhere: Box::new(|_| None), upload: Mutex::new(None) }
     }
 
     /// Lets the calls find blobs that are not in the store, too.
@@ -47,26 +53,26 @@ impl BlobCalls {
     }
 
     /// Where the blobs are.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    pub fn blobs(&self) -> &Arc<Blobs> {
+        &self.blobs
     }
 
     /// See `missing_blobs` in idl/blobs.thrift.
     ///
     /// # Errors
-    /// Too many digests, or one that is none.
+    /// Too many digests, or one that is none, or the archive's.
     pub fn missing(&self, digests: &[String]) -> Result<Vec<String>, Rejection> {
         if digests.len() > MOST_DIGESTS {
             return Err(Rejection(format!("{} digests in one question; at most {MOST_DIGESTS}", digests.len())));
         }
         let digests = digests.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
-        Ok(self.store.missing(digests).iter().map(Digest::to_string).collect())
+        Ok(self.blobs.missing(digests)?.iter().map(Digest::to_string).collect())
     }
 
     /// See `put_blob` in idl/blobs.thrift.
     ///
     /// # Errors
-    /// As [`Upload::add`].
+    /// As [`Upload::add`] or [`super::ArchiveUpload::add`].
     pub fn put(&self, digest: &str, offset: i64, total: i64, chunk: &[u8]) -> Result<(), Rejection> {
         let digest = parse(digest)?;
         let (Ok(offset), Ok(total)) = (usize::try_from(offset), usize::try_from(total)) else {
@@ -76,33 +82,79 @@ impl BlobCalls {
             return Err(Rejection(format!("the chunk has {} bytes; at most {CHUNK}", chunk.len())));
         }
         let mut upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
-        if offset == 0 {
-            *upload = Some(Upload::start(&self.store, digest, total)?);
+        match self.blobs.archive() {
+            Some(archive) => self.put_in_archive(archive, &mut upload, digest, [offset, total], chunk),
+            None => self.put_in_memory(&mut upload, digest, [offset, total], chunk),
         }
-        let Some(current) = upload.as_mut().filter(|current| current.digest == digest && current.total == total)
+    }
+
+    fn put_in_memory(
+        &self,
+        upload: &mut Option<Current>,
+        digest: Digest,
+        [offset, total]: [usize; 2],
+        chunk: &[u8],
+    ) -> Result<(), Rejection> {
+        if offset == 0 {
+            *upload = Some(Current::ToMemory(Upload::start(self.blobs.store(), digest, total)?));
+        }
+        let Some(Current::ToMemory(current)) = upload.as_mut().filter(|current| current.is_of(&digest, total))
         else {
             return Err(Rejection("the upload was not started on this connection".to_owned()));
         };
-        match current.add(offset, chunk) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                *upload = None;
-                Ok(())
-            }
-            Err(e) => {
-                *upload = None;
-                Err(e.into())
-            }
+        let added = current.add(offset, chunk);
+        if added != Ok(false) {
+            *upload = None;
         }
+        Ok(added.map(|_| ())?)
+    }
+
+    fn put_in_archive(
+        &self,
+        archive: &Arc<Archive>,
+        upload: &mut Option<Current>,
+        digest: Digest,
+        [offset, total]: [usize; 2],
+        chunk: &[u8],
+    ) -> Result<(), Rejection> {
+        let (place, bytes) = (offset as u64, total as u64);
+        if offset == 0 {
+            *upload = Some(Current::ToArchive(self.blobs.start(archive, digest, bytes)?));
+        } else if !upload.as_ref().is_some_and(|current| current.is_of(&digest, total)) {
+            let waiting = self.blobs.parked(&digest, bytes);
+            if let Some(expected) = waiting.filter(|&progress| progress != place) {
+                return Err(StoreError::Offset { offset: place, expected }.into());
+            }
+            *upload = self.blobs.take(&digest, bytes).map(Current::ToArchive);
+        }
+        let Some(Current::ToArchive(current)) = upload else {
+            let reason = "no upload of this blob was broken off here: begin it, at byte 0, or see 'blob_progress'";
+            return Err(Rejection(reason.to_owned()));
+        };
+        let added = current.add(archive, place, chunk);
+        if added == Ok(true) || current.is_over() {
+            *upload = None;
+        }
+        Ok(added.map(|_| ())?)
     }
 
     /// See `blob_progress` in idl/blobs.thrift.
     ///
     /// # Errors
-    /// The digest is none.
+    /// The digest is none, or the archive's.
     pub fn progress(&self, digest: &str, total: i64) -> Result<i64, Rejection> {
         let digest = parse(digest)?;
-        Ok(if self.store.get(&digest).is_some() { total.max(0) } else { 0 })
+        if self.blobs.missing(vec![digest])?.is_empty() {
+            return Ok(total.max(0));
+        }
+        let Ok(bytes) = u64::try_from(total) else { return Ok(0) };
+        let upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = match upload.as_ref() {
+            Some(Current::ToArchive(current)) if current.is_of(&digest, bytes) => Some(current.progress()),
+            _ => self.blobs.parked(&digest, bytes),
+        };
+        // It is less than `total`, which came as this type.
+        Ok(here.and_then(|progress| i64::try_from(progress).ok()).unwrap_or(0))
     }
 
     /// See `get_blob` in idl/blobs.thrift.
@@ -111,15 +163,43 @@ impl BlobCalls {
     /// The blob is not here, or there is no such place in it.
     pub fn get(&self, digest: &str, offset: i64, limit: i64) -> Result<Vec<u8>, Rejection> {
         let digest = parse(digest)?;
-        let blob = self.store.get(&digest).or_else(|| (self.elsewhere)(&digest));
-        let blob = blob.ok_or_else(|| Rejection(format!("there is no blob {digest} here")))?;
-        let start = usize::try_from(offset).ok().filter(|&start| start <= blob.bytes().len());
-        let (Some(start), Ok(limit)) = (start, usize::try_from(limit)) else {
-            let size = blob.bytes().len();
-            return Err(Rejection(format!("offset {offset}, limit {limit}: the blob has {size} bytes")));
+        let (Ok(start), Ok(limit)) = (u64::try_from(offset), usize::try_from(limit)) else {
+            return Err(Rejection(format!("offset {offset} and limit {limit} must not be negative")));
         };
-        let end = blob.bytes().len().min(start.saturating_add(limit.min(CHUNK)));
-        Ok(blob.bytes()[start..end].to_vec())
+        let limit = limit.min(CHUNK);
+        let beyond = |size| Rejection(format!("offset {offset}, limit {limit}: the blob has {size} bytes"));
+        if let Some(blob) = self.blobs.store().get(&digest).or_else(|| (self.elsewhere)(&digest)) {
+            let bytes = blob.bytes();
+            let start = usize::try_from(start).ok().filter(|&start| start <= bytes.len());
+            let start = start.ok_or_else(|| beyond(bytes.len() as u64))?;
+            return Ok(bytes[start..bytes.len().min(start.saturating_add(limit))].to_vec());
+        }
+        let absent = || Rejection(format!("there is no blob {digest} here"));
+        let archive = self.blobs.archive().ok_or_else(absent)?;
+        let bytes = archive.read_range(&digest, start, limit)?.ok_or_else(absent)?;
+        if bytes.is_empty() {
+            let size = archive.size(&digest)?.ok_or_else(absent)?;
+            return if start > size { Err(beyond(size)) } else { Ok(bytes) };
+        }
+        Ok(bytes)
+    }
+}
+
+impl Current {
+    fn is_of(&self, digest: &Digest, total: usize) -> bool {
+        match self {
+            Current::ToMemory(upload) => upload.is_of(digest, total),
+            Current::ToArchive(upload) => upload.is_of(digest, total as u64),
+        }
+    }
+}
+
+impl Drop for BlobCalls {
+    fn drop(&mut self) {
+        let upload = self.upload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Current::ToArchive(upload)) = upload {
+            self.blobs.park(upload);
+        }
     }
 }
 
