@@ -4,6 +4,7 @@ use super::server::ServerOptions;
 use super::{Failure, Run};
 use crate::node::{Config, Node};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Do the tasks that coordinators send
@@ -22,6 +23,13 @@ pub(super) struct ComputeNode {
     /// How many tasks run at once, each on a thread
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     slots: u16,
+    /// Where copies of files are held for the cluster; roundtable-store/node-<PORT> if not given, or, if a free port
+    /// is picked, a temporary directory that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// How much may be held there
+    #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = super::size)]
+    disk: usize,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -29,6 +37,7 @@ pub(super) struct ComputeNode {
 impl Run for ComputeNode {
     fn run(self) -> Result<(), Failure> {
         let listener = self.server.listener(self.port)?;
+        let usual = || (self.port > 0).then(|| PathBuf::from(format!("roundtable-store/node-{}", self.port)));
         let config = Config {
             load_probability: self.load_probability,
             load_delay: self.load_delay,
@@ -36,6 +45,8 @@ impl Run for ComputeNode {
             data_dir: self.server.data_dir.clone(),
             seed: self.server.seed(),
             store_limit: self.server.memory,
+            store: self.store.clone().or_else(usual),
+            disk_limit: self.disk as u64,
         };
         self.server.serve("compute node", || {
             let node = Node::start(listener, config)?;

@@ -2,10 +2,11 @@
 
 use super::server::ServerOptions;
 use super::{Failure, Run, nodes_file};
-use crate::coordinator::{Config, Coordinator as Server};
+use crate::coordinator::{Config, Coordinator as Server, FileSettings};
 use crate::policy::{self, PolicyRow};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Take jobs from clients and have compute nodes do them
 #[derive(Args)]
@@ -19,6 +20,14 @@ pub(super) struct Coordinator {
     /// The compute nodes: host,port on each line; # starts a comment
     #[arg(long, default_value = "compute_nodes.txt", value_name = "FILE")]
     nodes: PathBuf,
+    #[arg(long, default_value = "roundtable-store", value_name = "DIR|URL", help = store_help())]
+    store: String,
+    /// How many bytes in a second may be copied to restore copies of files after a node was lost
+    #[arg(long, default_value = "200MiB", value_name = "SIZE", value_parser = super::size)]
+    restore_rate: usize,
+    /// What nothing refers to is not collected before it is this old
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = super::duration)]
+    gc_grace: Duration,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -31,6 +40,10 @@ fn policy_help() -> String {
     format!("How nodes are chosen, by number or name: {}", policy::choices())
 }
 
+fn store_help() -> String {
+    format!("Where files are kept durably: {}", crate::store::schemes())
+}
+
 impl Run for Coordinator {
     fn run(self) -> Result<(), Failure> {
         let nodes = nodes_file::read(&self.nodes).map_err(Failure::Input)?;
@@ -41,6 +54,8 @@ impl Run for Coordinator {
             data_dir: self.server.data_dir.clone(),
             seed: self.server.seed(),
             store_limit: self.server.memory,
+            store: self.store.clone(),
+            files: FileSettings { restore_rate: self.restore_rate as u64, grace: self.gc_grace },
         };
         self.server.serve("coordinator", || {
             let server = Server::start(listener, config)?;

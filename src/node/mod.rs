@@ -1,6 +1,8 @@
 //! Owns the compute node: a server that does tasks, for any coordinator that asks.
 
+mod blobs;
 mod calls;
+mod holdings;
 mod load;
 mod original;
 mod slots;
@@ -8,6 +10,7 @@ mod slots;
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::{Blobs, Store};
 use crate::types::Digest;
+use holdings::Holdings;
 use load::Load;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -29,12 +32,18 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the simulated load's random numbers come from.
     pub seed: u64,
-    /// Bytes of blobs that are kept at most.
+    /// Bytes of blobs that are kept in memory at most.
     pub store_limit: usize,
+    /// The directory of the blobs that are held for others; `None`: a temporary one, made when the first blob comes,
+    /// and removed at the end.
+    pub store: Option<PathBuf>,
+    /// Bytes of blobs that are held for others at most.
+    pub disk_limit: u64,
 }
 
 impl Default for Config {
-    /// One slot, no load, files in the working directory, 1 GiB of blobs.
+    /// One slot, no load, files in the working directory, 1 GiB of blobs in memory, 64 GiB for others in a temporary
+    /// directory.
     fn default() -> Self {
         Self {
             load_probability: 0.0,
@@ -43,6 +52,8 @@ impl Default for Config {
             data_dir: PathBuf::from("."),
             seed: 0,
             store_limit: 1 << 30,
+            store: None,
+            disk_limit: 64 << 30,
         }
     }
 }
@@ -50,14 +61,17 @@ impl Default for Config {
 /// A compute node at work, until it is dropped.
 pub struct Node {
     server: Server,
+    shared: Arc<Shared>,
 }
 
 impl Node {
     /// Starts serving on a listener.
     ///
     /// # Errors
-    /// The listener or a thread cannot be used.
+    /// The listener, a thread or the directory of what is held for others cannot be used.
     pub fn start(listener: TcpListener, config: Config) -> Result<Self, RpcError> {
+        let holdings = Holdings::open(config.store.clone(), config.disk_limit);
+        let holdings = holdings.map_err(|e| RpcError::CannotServe { source: std::io::Error::other(e) })?;
         let store = Arc::new(Store::new(config.store_limit));
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
@@ -66,11 +80,18 @@ impl Node {
             store,
             instance: format!("{:016x}", rand::random::<u64>()),
             attached: Mutex::default(),
+            holdings,
             config,
         });
-        let server =
-            Server::start(listener, Limits::default(), "node", move |peer| calls::processor(&shared, peer))?;
-        Ok(Self { server })
+        let serving = shared.clone();
+        let serve = move |peer| calls::processor(&serving, peer);
+        let server = Server::start(listener, Limits::default(), "node", serve)?;
+        Ok(Self { server, shared })
+    }
+
+    /// How many blobs it holds for others, and their bytes.
+    pub fn held(&self) -> (u64, u64) {
+        self.shared.holdings.totals()
     }
 
     /// Where it listens.
@@ -86,6 +107,7 @@ struct Shared {
     slots: Slots,
     store: Arc<Store>,
     blobs: Arc<Blobs>,
+    holdings: Holdings,
     instance: String,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,

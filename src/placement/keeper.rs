@@ -136,6 +136,14 @@ impl Keeper {
         remove_everywhere(&mut self.refused, node);
     }
 
+    /// What a node holds may have changed: it is asked.
+    pub fn doubt(&mut self, node: &NodeKey) {
+        if let Some(standing @ Standing::Due(_)) = self.nodes.get_mut(node) {
+            // Not at once for one that is new: see `has_settled`.
+            *standing = Standing::Due(Time(Duration::from_nanos(1)));
+        }
+    }
+
     /// What a node holds: all of it.
     pub fn listed(&mut self, node: &NodeKey, digests: &BTreeSet<Digest>, now: Time) {
         let Some(standing) = self.nodes.get_mut(node) else { return };
@@ -167,8 +175,9 @@ impl Keeper {
                 if let Some(standing) = self.nodes.get_mut(at)
                     && *standing == Standing::Asked
                 {
-                    // Of a success `listed` has told.
-                    *standing = Standing::Due(now + LOST);
+                    // Of a success `listed` has told. One that refuses is of another kind or version.
+                    let again = if outcome == Outcome::Refused { self.settings.list_again } else { LOST };
+                    *standing = Standing::Due(now + again);
                 }
                 return;
             }
@@ -192,7 +201,6 @@ impl Keeper {
         if let (Outcome::Lost, Some(standing)) = (outcome, self.nodes.get_mut(node)) {
             *standing = Standing::Due(now);
         }
-        self.grow_old(digest);
         self.touch(*digest);
     }
 
@@ -222,6 +230,7 @@ impl Keeper {
             plan.orders.iter().for_each(|order| self.ordered(order));
             left += plan.left.len();
             plan.left.into_iter().for_each(|digest| self.touch(digest));
+            wanted.iter().for_each(|blob| self.grow_old(&blob.digest));
             orders.extend(plan.orders);
         }
         orders
@@ -252,6 +261,11 @@ impl Keeper {
     /// Whether a blob is to have copies.
     pub fn wants(&self, digest: &Digest) -> bool {
         self.wanted.get(digest).is_some_and(|want| want.copies > 0)
+    }
+
+    /// The bytes of a blob that is to have copies.
+    pub fn size(&self, digest: &Digest) -> Option<u64> {
+        self.wanted.get(digest).filter(|want| want.copies > 0).map(|want| want.size)
     }
 
     /// The nodes that answer and have told what they hold.
@@ -318,15 +332,16 @@ impl Keeper {
         }
     }
 
-    /// Once all that was ordered for a fresh blob has been answered it is as any other.
+    /// Once nothing is left to order for a fresh blob it is as any other; one that nobody needs and nobody holds is
+    /// forgotten.
     fn grow_old(&mut self, digest: &Digest) {
         if !self.in_flight.contains_key(digest)
+            && !self.touched.contains(digest)
             && let Some(want) = self.wanted.get_mut(digest)
         {
             want.fresh = false;
             if want.copies == 0 && !self.held.contains_key(digest) {
                 self.wanted.remove(digest);
-                self.touched.remove(digest);
             }
         }
     }

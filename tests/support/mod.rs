@@ -113,7 +113,8 @@ impl Coordinator {
         let list: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();
         std::fs::write(&file, list).expect("the nodes file can be written");
         let file = file.to_string_lossy().into_owned();
-        let server = Server::start(&[&["coordinator", "0", policy, "--nodes", &file], more].concat());
+        let fixed = ["coordinator", "0", policy, "--nodes", &file, "--store", "memory:"];
+        let server = Server::start(&[&fixed, more].concat());
         Self { server, directory }
     }
 
