@@ -12,6 +12,7 @@
 //! | [`data`] | data sets, from text and as blobs |
 //! | [`model`] | the network, its kernels, training, averaging, files |
 //! | [`policy`] | which node gets a task |
+//! | [`placement`] | which nodes hold copies of files |
 //! | [`jobs`] | what a job's tasks are and what their results change |
 //! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
@@ -71,6 +72,7 @@ pub mod ledger;
 pub mod membership;
 pub mod model;
 pub mod node;
+pub mod placement;
 pub mod policy;
 pub mod report;
 pub mod rpc;

@@ -4,6 +4,7 @@ use super::server::{ServerOptions, Started};
 use super::{Failure, Run};
 use crate::node::{Config, Node};
 use clap::Args;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Do the tasks that coordinators send
@@ -28,6 +29,13 @@ pub(super) struct ComputeNode {
     /// How long tasks at work may take to end when this node is told to leave
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
     drain_time: Duration,
+    /// Where copies of files are held for the cluster; roundtable-store/node-<PORT> if not given, or, if a free port
+    /// is picked, a temporary directory that is removed at the end
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// How much may be held there
+    #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = super::size)]
+    disk: usize,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -35,6 +43,7 @@ pub(super) struct ComputeNode {
 impl Run for ComputeNode {
     fn run(self) -> Result<(), Failure> {
         let (listener, gossip) = self.server.listen(self.port)?;
+        let usual = || (self.port > 0).then(|| PathBuf::from(format!("roundtable-store/node-{}", self.port)));
         let config = Config {
             load_probability: self.load_probability,
             load_delay: self.load_delay,
@@ -44,6 +53,8 @@ impl Run for ComputeNode {
             store_limit: self.server.memory,
             gossip,
             drain_time: self.drain_time,
+            store: self.store.clone().or_else(usual),
+            disk_limit: self.disk as u64,
         };
         self.server.serve("compute node", || {
             let node = Node::start(listener, config).map_err(Failure::run)?;

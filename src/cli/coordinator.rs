@@ -2,7 +2,7 @@
 
 use super::server::{ServerOptions, Started};
 use super::{Failure, Run, nodes_file};
-use crate::coordinator::{Config, Coordinator as Server, CoordinatorError};
+use crate::coordinator::{Config, Coordinator as Server, CoordinatorError, FileSettings};
 use crate::policy::{self, PolicyRow};
 use crate::rpc::Address;
 use clap::Args;
@@ -38,6 +38,12 @@ pub(super) struct Coordinator {
     /// only slow is then deposed, which costs the tasks in flight
     #[arg(long, default_value = "1s", value_name = "TIME", value_parser = super::duration)]
     leader_patience: Duration,
+    /// How many bytes in a second may be copied to restore copies of files after a node was lost
+    #[arg(long, default_value = "200MiB", value_name = "SIZE", value_parser = super::size)]
+    restore_rate: usize,
+    /// What nothing refers to is not collected before it is this old
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = super::duration)]
+    gc_grace: Duration,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -69,6 +75,7 @@ impl Run for Coordinator {
             store: self.store.clone(),
             standby: self.standby,
             leader_patience: self.leader_patience,
+            files: FileSettings { restore_rate: self.restore_rate as u64, grace: self.gc_grace },
         };
         self.server.serve("coordinator", || {
             let server = Server::start(listener, config).map_err(|e| match e {

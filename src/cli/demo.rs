@@ -66,7 +66,9 @@ impl Run for Demo {
         }
         std::fs::write(&nodes_file, list).context("cannot write the nodes' addresses").map_err(Failure::Run)?;
         let shown = nodes_file.to_string_lossy();
-        let coordinator = Server::start(quiet, &["coordinator", "0", policy.name, "--nodes", &shown])?;
+        let store = directory.path().join("store").to_string_lossy().into_owned();
+        let args = ["coordinator", "0", policy.name, "--nodes", &shown, "--store", &store];
+        let coordinator = Server::start(quiet, &args)?;
         let status = self.client(quiet, &coordinator, &stopped)?;
         // The servers stop when they are dropped, the coordinator first.
         drop(coordinator);

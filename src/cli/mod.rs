@@ -6,6 +6,7 @@ mod coordinator;
 mod coordinators;
 mod demo;
 mod evaluate;
+mod files;
 mod gossip;
 mod leave;
 mod members;
@@ -45,6 +46,16 @@ const COMMANDS: &[Command] = &[
     command::<members::Members>("members"),
     command::<self_id::SelfId>("self-id"),
     command::<leave::Leave>("leave"),
+    command::<files::Put>("put"),
+    command::<files::PutAll>("put-all"),
+    command::<files::Get>("get"),
+    command::<files::GetAll>("get-all"),
+    command::<files::GetVersions>("get-versions"),
+    command::<files::List>("ls"),
+    command::<files::ListAll>("ls-all"),
+    command::<files::Store>("store"),
+    command::<files::Delete>("delete"),
+    command::<files::Collect>("gc"),
 ];
 
 /// A command's arguments, which know what to do.

@@ -1,5 +1,6 @@
 //! Owns the client's side of a job: the data go up once, the job is submitted and watched, the model comes back.
 
+pub mod files;
 mod report;
 
 pub use report::{Confusion, NodeLine, Report, RoundLine, Span};

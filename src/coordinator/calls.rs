@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::board::{Posted, Unknown};
+use super::files::FileBlobs;
 use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::training::TrainingRequest;
@@ -28,7 +29,7 @@ const LONGEST_WATCH: Duration = Duration::from_secs(30);
 /// One connection.
 pub(super) struct Calls {
     shared: Arc<Shared>,
-    blobs: BlobCalls,
+    blobs: FileBlobs,
     members: MemberCalls,
     peer: Peer,
 }
@@ -36,6 +37,7 @@ pub(super) struct Calls {
 pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> CoordinatorSyncProcessor<Calls> {
     let board = shared.board.clone();
     let blobs = BlobCalls::new(shared.blobs.clone()).or_from(move |digest| board.model(digest));
+    let blobs = FileBlobs::new(blobs, shared.files.clone());
     let members = MemberCalls::new(shared.gossip.clone(), shared.clone());
     CoordinatorSyncProcessor::new(Calls { shared: shared.clone(), blobs, members, peer })
 }
@@ -108,24 +110,36 @@ impl CoordinatorSyncHandler for Calls {
         })
     }
 
-    fn handle_put_file(&self, _: String, _: String, _: i64, _: i32, _: i32) -> thrift::Result<FileVersion> {
-        Err(convert::rejected("not yet"))
+    fn handle_put_file(
+        &self,
+        name: String,
+        digest: String,
+        size: i64,
+        replicas: i32,
+        wait_ms: i32,
+    ) -> thrift::Result<FileVersion> {
+        self.shared.seat.check()?;
+        self.shared.files.put(&name, &digest, size, replicas, wait_ms)
     }
 
-    fn handle_file_versions(&self, _name: String, _limit: i32) -> thrift::Result<Vec<FileVersion>> {
-        Err(convert::rejected("not yet"))
+    fn handle_file_versions(&self, name: String, limit: i32) -> thrift::Result<Vec<FileVersion>> {
+        self.shared.seat.check()?;
+        self.shared.files.versions(&name, limit)
     }
 
-    fn handle_list_files(&self, _: String, _: String, _: i32) -> thrift::Result<Vec<FileVersion>> {
-        Err(convert::rejected("not yet"))
+    fn handle_list_files(&self, pattern: String, after: String, limit: i32) -> thrift::Result<Vec<FileVersion>> {
+        self.shared.seat.check()?;
+        self.shared.files.list(&pattern, &after, limit)
     }
 
-    fn handle_delete_file(&self, _name: String) -> thrift::Result<FileVersion> {
-        Err(convert::rejected("not yet"))
+    fn handle_delete_file(&self, name: String) -> thrift::Result<FileVersion> {
+        self.shared.seat.check()?;
+        self.shared.files.delete(&name)
     }
 
-    fn handle_collect_garbage(&self, _keep: i32) -> thrift::Result<GcReport> {
-        Err(convert::rejected("not yet"))
+    fn handle_collect_garbage(&self, keep: i32) -> thrift::Result<GcReport> {
+        self.shared.seat.check()?;
+        self.shared.files.collect(keep)
     }
 }
 

@@ -55,6 +55,11 @@ impl Keeper {
         self.wishes.clone().unwrap_or_else(|| crossbeam_channel::bounded(0).0)
     }
 
+    /// The same, for those who look at it for long.
+    pub(super) fn shared_ledger(&self) -> Arc<Mutex<Ledger>> {
+        self.ledger.clone()
+    }
+
     /// What is durable of all jobs; empty unless this coordinator leads.
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)

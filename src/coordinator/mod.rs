@@ -8,6 +8,7 @@
 mod board;
 mod calls;
 mod evaluator;
+mod files;
 mod keeper;
 mod link;
 mod original;
@@ -25,6 +26,8 @@ use crate::store::{self, Archive, Backend, BackendError, Blobs, Store};
 use crate::tenure::{self, Leader, News};
 use board::Board;
 use crossbeam_channel::Sender;
+pub use files::FileSettings;
+use files::{Files, Hooks};
 use keeper::{Keeper, Wish};
 use seat::Seat;
 use shell::{Desk, Message, Surroundings};
@@ -49,7 +52,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the policy's random numbers come from.
     pub seed: u64,
-    /// Bytes of blobs that are kept at most.
+    /// Bytes of blobs that are kept in memory at most.
     pub store_limit: usize,
     /// How it takes part in gossip, if it does.
     pub gossip: Option<gossip::Config>,
@@ -59,6 +62,8 @@ pub struct Config {
     pub standby: bool,
     /// How long a leader may be silent before one that stands by takes over.
     pub leader_patience: Duration,
+    /// How files are kept.
+    pub files: FileSettings,
 }
 
 /// The store that lasts as long as its process.
@@ -77,6 +82,7 @@ impl Config {
             store: IN_MEMORY.to_owned(),
             standby: false,
             leader_patience: Duration::from_secs(1),
+            files: FileSettings::default(),
         }
     }
 }
@@ -130,9 +136,10 @@ impl Coordinator {
         let gossip = Arc::new(start_gossip(&listener, &mut config, inbox.clone())?);
         let own = gossip.me().address.to_string();
         let memory = Arc::new(Store::new(config.store_limit));
-        // Nothing is more durable than memory there, which has its own limit.
-        let archive = (config.store != IN_MEMORY).then(|| Arc::new(Archive::new(backend.clone())));
-        let blobs = Arc::new(Blobs::with_archive(memory, archive, None));
+        // What is in memory only has one limit, wherever it is.
+        let limit = (config.store == IN_MEMORY).then_some(config.store_limit as u64);
+        let archive = Arc::new(Archive::new(backend.clone()));
+        let blobs = Arc::new(Blobs::with_archive(memory, Some(archive.clone()), limit));
         let (seat, board) = (Arc::new(Seat::default()), Arc::new(Board::default()));
         let instance = format!("{:016x}", gossip.me().instance);
         let led_by = if config.standby { None } else { led_by(&*backend, &own)? };
@@ -140,7 +147,9 @@ impl Coordinator {
             return Err(CoordinatorError::Led { leader, store: config.store });
         }
         let keeper = Keeper::start(backend, &own, &instance, hear(seat.clone(), inbox.clone()))?;
+        let files = start_files(&config, archive, &gossip, &seat, &keeper)?;
         let around = Surroundings {
+            files: files.clone(),
             board: board.clone(),
             seat: seat.clone(),
             blobs: blobs.clone(),
@@ -159,6 +168,7 @@ impl Coordinator {
         let standby = Standby::start(seat.clone(), wishes, config.leader_patience)?;
         let shared = Arc::new(Shared {
             config,
+            files,
             gossip: gossip.clone(),
             blobs,
             board: board.clone(),
@@ -204,6 +214,22 @@ fn start_gossip(listener: &TcpListener, config: &mut Config, inbox: Sender<Messa
         let _ = inbox.try_send(Message::Member(Box::new(news)));
     };
     Gossip::start(gossip, Role::Coordinator, instance, told).map_err(|e| cannot_serve(e.into()))
+}
+
+/// Starts keeping copies of files on nodes, while this coordinator leads.
+fn start_files(
+    config: &Config,
+    archive: Arc<Archive>,
+    gossip: &Gossip,
+    seat: &Arc<Seat>,
+    keeper: &Keeper,
+) -> Result<Arc<Files>, RpcError> {
+    let (leads, ledger) = (seat.clone(), keeper.shared_ledger());
+    let hooks = Hooks {
+        in_use: Box::new(move || ledger.lock().unwrap_or_else(PoisonError::into_inner).digests()),
+        leads: Arc::new(move || leads.leads()),
+    };
+    Files::start(archive, gossip.me().address.into(), &config.files, hooks)
 }
 
 /// Passes on what the keeper of the log has to tell.
@@ -263,6 +289,7 @@ impl Drop for Coordinator {
 struct Shared {
     config: Config,
     blobs: Arc<Blobs>,
+    files: Arc<Files>,
     board: Arc<Board>,
     gossip: Arc<Gossip>,
     seat: Arc<Seat>,

@@ -5,6 +5,7 @@
 
 use super::board::Board;
 use super::evaluator::{self, Measure};
+use super::files::Files;
 use super::keeper::Wish;
 use super::link::{Assignment, Fence, Link};
 use super::seat::Seat;
@@ -82,6 +83,7 @@ pub(super) struct Surroundings {
     pub(super) board: Arc<Board>,
     pub(super) seat: Arc<Seat>,
     pub(super) blobs: Arc<Blobs>,
+    pub(super) files: Arc<Files>,
     pub(super) gossip: Arc<Gossip>,
     pub(super) wishes: Sender<Wish>,
     pub(super) inbox: Sender<Message>,
@@ -160,10 +162,28 @@ impl Shell {
     fn handle(&mut self, now: Time, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            self.tell_files(&event);
             let Some(engine) = &mut self.engine else { return };
             for action in engine.handle(now, event) {
                 events.extend(self.perform(action));
             }
+        }
+    }
+
+    /// Files have copies on nodes that answer.
+    fn tell_files(&self, event: &Event) {
+        let told = |address: &Address, is_there| self.around.files.nodes_changed(&[(address.clone(), is_there)]);
+        let address = |node: &NodeId| self.links.get(node).map(Link::address);
+        match event {
+            // Nodes of the original system hold nothing for others.
+            Event::Answered { node, hello } if !hello.is_original => {
+                address(node).into_iter().for_each(|address| told(address, true));
+            }
+            Event::Unreachable { node, .. } => address(node).into_iter().for_each(|address| told(address, false)),
+            Event::Gone { address, .. } | Event::Leaving { address } => {
+                address.parse::<Address>().iter().for_each(|address| told(address, false));
+            }
+            _ => {}
         }
     }
 

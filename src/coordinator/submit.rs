@@ -137,8 +137,8 @@ impl Shared {
         let mut columns = None;
         let mut check = |given: &wire::Shard| {
             let digest = Digest::parse(&given.digest);
-            let blob =
-                digest.map(|digest| self.blobs.load(&digest).map_err(|e| e.to_string())).transpose()?.flatten();
+            let blob = digest.map(|digest| self.blobs.load(&digest)).transpose();
+            let blob = blob.map_err(|e| format!("{}: {e}", given.name))?.flatten();
             let blob =
                 blob.ok_or_else(|| format!(
                     "{} is not in the coordinator's store: it was not sent, or had to make room for others (see the \

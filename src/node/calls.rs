@@ -1,12 +1,13 @@
 //! Owns what a node answers on one connection.
 
+use super::blobs::NodeBlobs;
 use super::load::Fate;
 use super::{Shared, drain, original};
 use crate::data::shared::Blob;
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::{self, TaskError, TaskOutput};
 use crate::policy;
-use crate::rpc::Peer;
+use crate::rpc::{Address, Peer};
 use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::Digest;
 use crate::wire::compute_node::{
@@ -21,13 +22,16 @@ use thrift::OrderedFloat;
 /// How many blobs that came along with tasks are kept; if one is wanted again the coordinator is told that it is missing.
 const ATTACHED: usize = 16;
 
+/// The most sources that a blob may be fetched from.
+const MOST_SOURCES: usize = 256;
+
 /// How often a delayed task looks whether its sender is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// One connection.
 pub(super) struct Calls {
     shared: Arc<Shared>,
-    blobs: BlobCalls,
+    blobs: NodeBlobs,
     members: MemberCalls,
     peer: Peer,
     /// An output that is too large for an answer, until the next task: the caller fetches it meanwhile.
@@ -45,7 +49,7 @@ pub(super) fn processor(shared: &Arc<Shared>, peer: Peer) -> ComputeNodeSyncProc
     });
     ComputeNodeSyncProcessor::new(Calls {
         shared: shared.clone(),
-        blobs,
+        blobs: NodeBlobs::new(blobs, shared.clone()),
         members: MemberCalls::new(shared.gossip.clone(), shared.clone()),
         peer,
         output,
@@ -93,17 +97,35 @@ impl ComputeNodeSyncHandler for Calls {
         Ok(answer)
     }
 
-    fn handle_hold_blob(&self, _digest: String, _size: i64, _sources: Vec<String>) -> thrift::Result<()> {
-        Err(convert::rejected("this node holds no copies"))
+    fn handle_hold_blob(&self, digest: String, size: i64, sources: Vec<String>) -> thrift::Result<()> {
+        let digest = parse_digest(&digest)?;
+        let size =
+            u64::try_from(size).map_err(|_| convert::rejected(format!("a blob cannot have {size} bytes")))?;
+        if sources.len() > MOST_SOURCES {
+            return Err(convert::rejected(format!("{} sources; at most {MOST_SOURCES}", sources.len())));
+        }
+        let sources = sources.iter().map(|source| source.parse()).collect::<Result<Vec<Address>, _>>();
+        let sources = sources.map_err(convert::rejected)?;
+        self.shared.holdings.hold(digest, size, &sources, &|| self.wanted()).map_err(convert::rejected)
     }
 
-    fn handle_release_blob(&self, _digest: String) -> thrift::Result<()> {
-        Ok(())
+    fn handle_release_blob(&self, digest: String) -> thrift::Result<()> {
+        self.shared.holdings.release(&parse_digest(&digest)?).map_err(convert::rejected)
     }
 
-    fn handle_held_blobs(&self, _after: String, _limit: i32) -> thrift::Result<Vec<HeldBlob>> {
-        Ok(Vec::new())
+    fn handle_held_blobs(&self, after: String, limit: i32) -> thrift::Result<Vec<HeldBlob>> {
+        let after = if after.is_empty() { None } else { Some(parse_digest(&after)?) };
+        let held = self.shared.holdings.list(after, usize::try_from(limit).unwrap_or(0));
+        let held = held.map_err(convert::rejected)?;
+        let blob = |(digest, size): (Digest, u64)| HeldBlob { digest: digest.to_string(), size: size as i64 };
+        Ok(held.into_iter().map(blob).collect())
     }
+}
+
+fn parse_digest(text: &str) -> thrift::Result<Digest> {
+    let shown: String = text.chars().take(80).collect();
+    Digest::parse(text)
+        .ok_or_else(|| convert::rejected(format!("'{shown}' is no SHA-256 in 64 hexadecimal digits")))
 }
 
 impl Calls {

@@ -1,7 +1,9 @@
 //! Owns the compute node: a server that does tasks, for any coordinator that asks.
 
+mod blobs;
 mod calls;
 mod drain;
+mod holdings;
 mod load;
 mod original;
 mod slots;
@@ -12,6 +14,7 @@ use crate::store::{Blobs, Store};
 use crate::types::Digest;
 use crossbeam_channel::Receiver;
 use drain::Drain;
+use holdings::Holdings;
 use load::Load;
 use slots::Slots;
 use std::collections::VecDeque;
@@ -33,16 +36,22 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the simulated load's random numbers come from.
     pub seed: u64,
-    /// Bytes of blobs that are kept at most.
+    /// Bytes of blobs that are kept in memory at most.
     pub store_limit: usize,
     /// How it takes part in gossip, if it does.
     pub gossip: Option<gossip::Config>,
     /// How long it may take to finish its tasks when it is told to leave.
     pub drain_time: Duration,
+    /// The directory of the blobs that are held for others; `None`: a temporary one, made when the first blob comes,
+    /// and removed at the end.
+    pub store: Option<PathBuf>,
+    /// Bytes of blobs that are held for others at most.
+    pub disk_limit: u64,
 }
 
 impl Default for Config {
-    /// One slot, no load, files in the working directory, 1 GiB of blobs, no gossip.
+    /// One slot, no load, no gossip, files in the working directory, 1 GiB of blobs in memory, 64 GiB for others in a
+    /// temporary directory.
     fn default() -> Self {
         Self {
             load_probability: 0.0,
@@ -53,6 +62,8 @@ impl Default for Config {
             store_limit: 1 << 30,
             gossip: None,
             drain_time: Duration::from_secs(60),
+            store: None,
+            disk_limit: 64 << 30,
         }
     }
 }
@@ -67,7 +78,7 @@ impl Node {
     /// Starts serving on a listener.
     ///
     /// # Errors
-    /// The listener, the gossip's socket or a thread cannot be used.
+    /// The listener, the gossip's socket, a thread or the directory of what is held for others cannot be used.
     pub fn start(listener: TcpListener, mut config: Config) -> Result<Self, RpcError> {
         let instance = rand::random();
         let gossip = match config.gossip.take() {
@@ -76,6 +87,8 @@ impl Node {
             }
             None => Gossip::alone(listener.local_addr().map_err(cannot_serve)?, Role::Node, instance),
         };
+        let holdings = Holdings::open(config.store.clone(), config.disk_limit);
+        let holdings = holdings.map_err(|e| RpcError::CannotServe { source: std::io::Error::other(e) })?;
         let store = Arc::new(Store::new(config.store_limit));
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
@@ -86,6 +99,7 @@ impl Node {
             gossip: Arc::new(gossip),
             drain: Drain::new(),
             attached: Mutex::default(),
+            holdings,
             config,
         });
         let of_connections = shared.clone();
@@ -93,6 +107,11 @@ impl Node {
             calls::processor(&of_connections, peer)
         })?;
         Ok(Self { server, shared })
+    }
+
+    /// How many blobs it holds for others, and their bytes.
+    pub fn held(&self) -> (u64, u64) {
+        self.shared.holdings.totals()
     }
 
     /// Where it listens.
@@ -134,6 +153,7 @@ struct Shared {
     slots: Slots,
     store: Arc<Store>,
     blobs: Arc<Blobs>,
+    holdings: Holdings,
     instance: String,
     gossip: Arc<Gossip>,
     drain: Drain,

@@ -37,6 +37,7 @@ mod registry;
 mod scan;
 mod server;
 mod session;
+mod stream;
 
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub use connection::{Client, Connection, Dialer, Hangup, Incoming, Input, Outgoi
 pub use error::RpcError;
 pub use peer::Peer;
 pub use server::Server;
+pub use stream::{FetchError, Sink, SinkError, fetch_blob};
 
 /// What a message weighs before it counts against the budget, and the size of a connection's buffers; in bytes.
 const FREE_WEIGHT: usize = 64 * 1024;

@@ -56,17 +56,25 @@ impl Place {
     }
 }
 
-/// The suite's functions as tests on a place.
+/// Functions of a module as tests on places that an expression makes, with an attribute or without: `[]`.
 macro_rules! suite {
-    ($name:ident, $place:expr, $module:path, [$($test:ident),* $(,)?]) => {
+    ($attribute:tt $name:ident, $place:expr, $module:path, [$($test:ident),* $(,)?]) => {
         mod $name {
             use $module as suite;
-            $(
-                #[test]
-                fn $test() {
-                    suite::$test(&$place);
-                }
-            )*
+            $($crate::place::suite!(@one $attribute $test $place);)*
+        }
+    };
+    (@one [] $test:ident $place:expr) => {
+        #[test]
+        fn $test() {
+            suite::$test(&$place);
+        }
+    };
+    (@one [$attribute:meta] $test:ident $place:expr) => {
+        #[test]
+        #[$attribute]
+        fn $test() {
+            suite::$test(&$place);
         }
     };
 }

@@ -166,7 +166,16 @@ impl Backend for Directory {
         let payload = bytes.to_vec().into();
         match block_on(self.files.put_opts(&location(key)?, payload, PutMode::Create.into())) {
             Ok(_) => Ok(true),
-            Err(Error::AlreadyExists { .. }) => Ok(false),
+            Err(Error::AlreadyExists { .. }) if !self.root.join(key).is_dir() => Ok(false),
+            Err(Error::AlreadyExists { .. }) => {
+                let reason = "there is a directory of this name".to_owned();
+                Err(BackendError::Failed {
+                    doing: "writing",
+                    key: key.to_owned(),
+                    place: self.url.clone(),
+                    reason,
+                })
+            }
             Err(e) => Err(self.failed("writing", key)(e)),
         }
     }

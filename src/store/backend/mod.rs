@@ -4,7 +4,8 @@
 //! that a directory and the clouds have in common, and it is enough to agree on who was first.
 //!
 //! A key is one or more components between `/`, each of 1 to [`LONGEST_COMPONENT`] lower-case letters, digits and
-//! `%+-._`; a component is not `.` or `..`. Such keys mean the same everywhere, also where case does not matter.
+//! `%+-._`; a component is not `.` or `..`. Such keys mean the same everywhere, also where case does not matter. What is
+//! a key is not the first components of another: a directory cannot have both.
 
 mod az;
 mod directory;
