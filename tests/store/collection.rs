@@ -67,7 +67,8 @@ pub fn what_nobody_names_goes_and_the_rest_stays(place: &Place) {
     archive.put_version("a", Some(new), 0).unwrap();
     let in_use = BTreeSet::from([used.0]);
     let_time_pass(place);
-    let collected = archive.collect(1, &in_use, Duration::from_secs(3600), &|| true).unwrap();
+    // One that was told nothing: it goes by the age alone.
+    let collected = fresh(place).collect(1, &in_use, Duration::from_secs(3600), &|| true).unwrap();
     let nothing = Collected { versions_removed: 1, blobs_kept: 4, finished: true, ..Collected::default() };
     assert_eq!(collected, nothing, "all blobs are young");
     let removed = Collected {
@@ -78,6 +79,12 @@ pub fn what_nobody_names_goes_and_the_rest_stays(place: &Place) {
         finished: true,
     };
     assert_eq!(archive.collect(1, &in_use, Duration::ZERO, &|| true), Ok(removed));
+    assert_eq!(archive.contains(&unused.0), Ok(false));
+    keep(&archive, "wanted again");
+    let_time_pass(place);
+    let kept = archive.collect(1, &in_use, Duration::from_millis(3000), &|| true).unwrap();
+    assert_eq!((kept.blobs_removed, kept.blobs_kept), (0, 3));
+    archive.remove_blob(&Digest::of(b"wanted again")).unwrap();
     let there: Vec<bool> = [old, new, used, unused].iter().map(|(it, _)| archive.contains(it).unwrap()).collect();
     assert_eq!(there, [false, true, true, false]);
     assert_eq!(archive.bytes(), Ok(new.1 + used.1));
