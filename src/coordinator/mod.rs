@@ -265,6 +265,9 @@ fn led_by(backend: &dyn Backend, own: &str) -> Result<Option<String>, BackendErr
     while let Some(entry) = backend.list(tenure::LEADERS, &last, 1000)?.pop() {
         last = entry.key;
     }
+    if last.is_empty() {
+        return Ok(None);
+    }
     let leader = backend.get(&last)?.and_then(|bytes| Leader::from_bytes(&bytes));
     Ok(leader.filter(|leader| leader.address != own && standby::leads(leader)).map(|leader| leader.address))
 }

@@ -76,6 +76,11 @@ impl Files {
     pub(super) fn nodes_changed(&self, nodes: &[(Address, bool)]) {
         self.replicator.nodes_changed(nodes);
     }
+
+    /// Which nodes answer is not known any more: whoever leads next finds out anew.
+    pub(super) fn forget_nodes(&self) {
+        self.replicator.forget_nodes();
+    }
 }
 
 /// What is in an archive that is to have copies: each content with its size and how many.
