@@ -51,7 +51,8 @@ fn calls(c: &mut Criterion) {
 /// Trains for so many rounds, and answers with what they took at the coordinator, without the client's preparations.
 fn rounds(coordinator: &Coordinator, dataset: &Path, rounds: u32) -> Duration {
     let order = Order {
-        coordinator: coordinator.address().into(),
+        coordinators: vec![coordinator.address().into()],
+        reconnect: Duration::from_secs(10),
         dataset: dataset.to_string_lossy().into_owned(),
         values: false,
         training: TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1),

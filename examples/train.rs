@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let coordinator = Coordinator::start(rpc::bind("127.0.0.1", 0)?, config)?;
 
     let order = Order {
-        coordinator: coordinator.address().into(),
+        coordinators: vec![coordinator.address().into()],
+        reconnect: Duration::from_secs(10),
         dataset: "letters".to_owned(),
         values: false,
         training: TrainingRequest::original(10, 50, vec![24], 1e-4, 1),

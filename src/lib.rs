@@ -44,7 +44,8 @@
 //! let coordinator = coordinator::Coordinator::start(rpc::bind("127.0.0.1", 0)?, config)?;
 //!
 //! let order = client::Order {
-//!     coordinator: coordinator.address().into(),
+//!     coordinators: vec![coordinator.address().into()],
+//!     reconnect: Duration::from_secs(10),
 //!     dataset: "letters".to_owned(),
 //!     values: false,
 //!     training: TrainingRequest::original(1, 5, vec![12], 1e-4, 1),

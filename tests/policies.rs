@@ -301,8 +301,9 @@ impl Ledger<'_> {
             slots.push(pause.max(if had < all { all - had } else { had }));
         }
         slots.resize(self.node.slots, pause);
-        // With refusals each task is sent 1 / (1 - rate) times, and takes as much longer.
-        let tries = 1.0 / (1.0 - self.node.refusal_rate.min(0.95));
+        // Of 1 / (1 - rate) tries all but one are refused, and each of those costs a 32nd of the task.
+        let rate = self.node.refusal_rate.min(0.95);
+        let tries = 1.0 + (1.0 / (1.0 - rate) - 1.0) / 32.0;
         let mut end = 0.0;
         for cost in self.given.iter().chain([&cost]) {
             slots.sort_by(f64::total_cmp);

@@ -175,6 +175,7 @@ fn round() -> impl Strategy<Value = RoundLine> {
     let losses = (prop::option::of(number()), prop::option::of(number()));
     (any::<i32>(), number(), number(), losses, number(), prop::collection::vec(span(), 0..9)).prop_map(
         |(round, validation_error, training_error, (validation_loss, training_loss), wall_s, spans)| RoundLine {
+            left_out: vec![],
             round,
             validation_error,
             training_error,

@@ -3,9 +3,9 @@
 use super::progress::Progress;
 use super::training::{Training, USAGE};
 use super::{Failure, Run, output, recipes, table, timing};
-use crate::client::{self, ClientError, Order, Report};
+use crate::client::{self, ClientError, Order, Report, Step};
 use crate::model::{Model, files};
-use crate::rpc::Address;
+use crate::rpc::{Address, RpcError};
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Args, Debug)]
 #[command(override_usage = USAGE, after_help = after_help())]
 pub(super) struct Client {
-    /// The coordinator's host
+    /// The coordinator's host; or several, as host or host:port, of which one leads: a,b or a:9095,b:9096
     host: String,
     /// The coordinator's port
     #[arg(value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
@@ -66,6 +66,12 @@ pub(super) struct ClientOptions {
     /// Let the job fail after this long without progress, for example with no node left; without it the job waits
     #[arg(long, value_name = "TIME", value_parser = super::duration)]
     give_up_after: Option<Duration>,
+    /// Leave as soon as the job is durable, and print its number; see `roundtable watch`
+    #[arg(long, conflicts_with_all = ["model_out", "run_out"])]
+    detach: bool,
+    /// How long to look for a coordinator that leads, when the one that did is gone
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
+    reconnect: Duration,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -92,6 +98,8 @@ impl ClientOptions {
         args.extend(
             self.give_up_after.map(|after| format!("--give-up-after={}", humantime::format_duration(after))),
         );
+        args.push(format!("--reconnect={}", humantime::format_duration(self.reconnect)));
+        args.extend(self.detach.then(|| "--detach".to_owned()));
         args.extend(self.json.then(|| "--json".to_owned()));
         args
     }
@@ -115,7 +123,8 @@ impl Run for Client {
         options.check().map_err(Failure::Input)?;
         let training = self.training.clone().resolve(options.recipe).map_err(Failure::Usage)?;
         let order = Order {
-            coordinator: Address::new(&self.host, self.port),
+            coordinators: coordinators(&self.host, self.port).map_err(Failure::input)?,
+            reconnect: options.reconnect,
             dataset: self.dir.clone(),
             values: training.values,
             training: training.request(options.seed),
@@ -127,12 +136,20 @@ impl Run for Client {
         let mut shown = Ok(());
         // A job whose progress nobody reads is cancelled, too, unless its model is wanted.
         let unseen = Cell::new(false);
-        let result = client::train(&order, &|| interrupted() || unseen.get(), &mut |step| {
+        let mut watcher = |step: Step<'_>| {
             if shown.is_ok() {
                 shown = progress.show(&step);
                 unseen.set(shown.is_err() && options.model_out.is_none());
             }
-        });
+        };
+        let interrupted = || interrupted() || unseen.get();
+        let submitted = client::submit(&order, &interrupted, &mut watcher);
+        if options.detach {
+            progress.finish();
+            return detached(&submitted.map_err(failure)?.job, options.json);
+        }
+        let result =
+            submitted.and_then(|job| client::follow(job, &order.dataset, true, &interrupted, &mut watcher));
         progress.finish();
         if unseen.get() {
             shown?;
@@ -152,8 +169,26 @@ impl Run for Client {
     }
 }
 
+/// The coordinators that a host, or a list of them, stands for.
+fn coordinators(hosts: &str, port: u16) -> Result<Vec<Address>, RpcError> {
+    let one = |host: &str| match host.trim() {
+        // A bare IPv6 address has colons, too.
+        host if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() => host.parse(),
+        host => Ok(Address::new(host, port)),
+    };
+    hosts.split(',').map(one).collect()
+}
+
+/// Tells where a job is to be found again.
+fn detached(job: &str, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::line(&serde_json::json!({ "job": job }).to_string());
+    }
+    output::line(&format!("job {job} goes on without this client; `roundtable watch {job}` looks at it"))
+}
+
 /// Writes a model in the form that the file's name ends in.
-fn write_model(path: &Path, model: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_model(path: &Path, model: &[u8]) -> anyhow::Result<()> {
     let model = Model::from_safetensors(model).context("the coordinator's model cannot be read")?;
     write_whole(path, &files::write(&model, extension(path))?)
 }
@@ -173,7 +208,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// The end of the file name decides the form, so it must be one that can be written.
-fn check_model_path(path: &Path) -> anyhow::Result<()> {
+pub(super) fn check_model_path(path: &Path) -> anyhow::Result<()> {
     files::find(extension(path)).with_context(|| format!("--model-out {}", path.display()))?;
     check_writable("--model-out", path)
 }
@@ -191,32 +226,32 @@ fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whether Ctrl-C was pressed; the second time ends the program at once.
-fn interrupts() -> anyhow::Result<impl Fn() -> bool> {
+pub(super) fn interrupts() -> anyhow::Result<impl Fn() -> bool> {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
     let on_signal = move || {
         if counted.fetch_add(1, Ordering::Relaxed) > 0 {
             std::process::exit(130);
         }
-        eprintln!("cancelling; Ctrl-C again to leave at once");
+        eprintln!("ending; Ctrl-C again to leave at once");
     };
     ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
     Ok(move || count.load(Ordering::Relaxed) > 0)
 }
 
-fn failure(error: ClientError) -> Failure {
+pub(super) fn failure(error: ClientError) -> Failure {
     match error {
         ClientError::Data(_) | ClientError::Elsewhere { .. } | ClientError::Refused { .. } => {
             Failure::input(error)
         }
-        ClientError::Interrupted | ClientError::Cancelled { by_us: true, .. } => {
+        ClientError::Interrupted | ClientError::Detached { .. } | ClientError::Cancelled { by_us: true, .. } => {
             Failure::Interrupted(error.to_string())
         }
         _ => Failure::run(error),
     }
 }
 
-fn print(report: &Report, json: bool) -> Result<(), Failure> {
+pub(super) fn print(report: &Report, json: bool) -> Result<(), Failure> {
     if json {
         let document = serde_json::to_string_pretty(report).map_err(Failure::run)?;
         return output::line(&document);

@@ -8,6 +8,7 @@ mod demo;
 mod evaluate;
 mod files;
 mod gossip;
+mod jobs;
 mod leave;
 mod members;
 mod model_file;
@@ -22,6 +23,7 @@ mod server;
 mod table;
 mod timing;
 mod training;
+mod watch;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use std::ffi::OsString;
@@ -40,6 +42,11 @@ const COMMANDS: &[Command] = &[
     command::<coordinator::Coordinator>("coordinator"),
     command::<client::Client>("client"),
     command::<demo::Demo>("demo"),
+    command::<jobs::Jobs>("jobs"),
+    command::<jobs::Job>("job"),
+    command::<watch::Watch>("watch"),
+    command::<jobs::Cancel>("cancel"),
+    command::<jobs::Resume>("resume"),
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),

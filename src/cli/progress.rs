@@ -77,7 +77,7 @@ fn show_line(step: &Step<'_>, notice: &mut String) -> Result<(), Failure> {
     let status = match step {
         Step::Loaded(corpus) => return output::line(&loaded(corpus)),
         Step::Elsewhere => return output::line("not on this machine: asking the coordinator for the data"),
-        Step::Uploaded { .. } => return Ok(()),
+        Step::Uploaded { .. } | Step::Submitted(_) => return Ok(()),
         Step::Status(status) => status,
     };
     for round in &status.closed {
@@ -104,6 +104,7 @@ fn show_bar(step: &Step<'_>, bar: &ProgressBar, error: &mut Option<f64>) {
             bar.set_position(*sent as u64);
             bar.set_message("uploading");
         }
+        Step::Submitted(job) => bar.set_message(format!("job {job}")),
         Step::Status(status) => {
             if let Some(round) = status.closed.last() {
                 *error = Some(round.validation_error.0);

@@ -1,7 +1,7 @@
 //! Owns the training that a command line asks for: four numbers and flags, some of which a recipe may give.
 
 use super::recipes::Recipe;
-use crate::jobs::training::{Stopping, TrainingRequest};
+use crate::jobs::training::{EarlyClose, Stopping, TrainingRequest};
 use crate::model::{Activation, Init, Method, OPTIMIZERS, OptimizerSettings, SCHEDULES, Schedule};
 use crate::model::{FOLDS, FoldSettings};
 use crate::model::{OUTERS, OuterSettings};
@@ -134,6 +134,22 @@ pub(super) struct Training {
     /// End after this long, but not before a round is measured
     #[arg(long, value_name = "TIME", help_heading = STOPPING, value_parser = super::duration)]
     max_time: Option<Duration>,
+
+    /// Let a round close when this share of its tasks has answered and its deadline is over; the model then depends on
+    /// which were counted, and the report says which were not
+    #[arg(long, value_name = "SHARE", help_heading = ROUNDS, allow_negative_numbers = true)]
+    round_quorum: Option<f64>,
+    /// How long after a round's start it waits for all tasks; auto: until those missing would usually have answered
+    #[arg(long, value_name = "auto|TIME", help_heading = ROUNDS, requires = "round_quorum", value_parser = deadline)]
+    round_deadline: Option<Deadline>,
+}
+
+/// How long a round waits for all of its tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Deadline(Option<Duration>);
+
+fn deadline(text: &str) -> Result<Deadline, String> {
+    if text == "auto" { Ok(Deadline(None)) } else { super::duration(text).map(|time| Deadline(Some(time))) }
 }
 
 /// Units of each hidden layer.
@@ -156,6 +172,7 @@ impl Training {
             rounds epochs h eta activation init standardize values optimizer batch_size shuffle schedule warmup momentum
             beta1 beta2 epsilon weight_decay clip_norm dropout label_smoothing proximal replicas_per_round fold trim
             byzantine outer outer_rate outer_momentum outer_beta1 outer_beta2 outer_tau target_error patience max_time
+            round_quorum round_deadline
         }
     }
 
@@ -291,6 +308,10 @@ impl Resolved {
                 patience: flags.patience,
                 max_time_s: flags.max_time.map(|time| time.as_secs_f64()),
             },
+            early_close: flags.round_quorum.map(|quorum| EarlyClose {
+                quorum,
+                deadline_s: flags.round_deadline.and_then(|deadline| deadline.0).map(|time| time.as_secs_f64()),
+            }),
             method: self.method,
             ..TrainingRequest::original(self.rounds, self.epochs, self.hidden, self.eta, seed)
         }

@@ -1,19 +1,21 @@
 //! Owns the client's side of a job: the data go up once, the job is submitted and watched, the model comes back.
 
 pub mod files;
+mod leader;
 mod report;
 
+pub use leader::Leader;
 pub use report::{Confusion, NodeLine, Report, RoundLine, Span};
 
 use crate::data::Encoded;
 use crate::ingest::{self, Corpus, IngestError, LastColumn, LoadedShard};
 use crate::jobs::training::{self, TrainingRequest};
-use crate::rpc::{self, Address, Client, Dialer, Input, Output, RpcError, Timeouts};
+use crate::rpc::{self, Address, Dialer, RpcError};
 use crate::types::Digest;
 use crate::wire::blobs::TBlobStoreSyncClient;
-use crate::wire::coordinator::{
-    CoordinatorSyncClient, JobRequest, JobState, JobStatus, Shard, TCoordinatorSyncClient,
-};
+use crate::wire::coordinator::{JobRequest, JobState, JobStatus, Shard, TCoordinatorSyncClient};
+use leader::Connection;
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use thrift::OrderedFloat;
@@ -26,8 +28,10 @@ const DIGESTS: usize = 4096;
 /// A training job to be done.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The coordinator.
-    pub coordinator: Address,
+    /// The coordinators, of which one leads.
+    pub coordinators: Vec<Address>,
+    /// How long to look for one that leads, when the one that did is gone.
+    pub reconnect: Duration,
     /// The data set: a directory here, or else one under the coordinator's data directory.
     pub dataset: String,
     /// Whether its last column is a value to be learnt, not a label.
@@ -51,8 +55,18 @@ pub enum Step<'a> {
         /// Bytes that the coordinator lacked.
         total: usize,
     },
+    /// The job is durable: it goes on whatever becomes of this client.
+    Submitted(&'a str),
     /// The job goes on.
     Status(&'a JobStatus),
+}
+
+/// A job that a coordinator has.
+pub struct Submitted {
+    /// Its number.
+    pub job: String,
+    leader: Leader,
+    start: Instant,
 }
 
 /// Has a job done.
@@ -66,14 +80,26 @@ pub fn train(
     interrupted: &dyn Fn() -> bool,
     watcher: &mut dyn FnMut(Step<'_>),
 ) -> Result<Report, ClientError> {
+    let submitted = submit(order, interrupted, watcher)?;
+    follow(submitted, &order.dataset, true, interrupted, watcher)
+}
+
+/// Has a coordinator take a job, which goes on without this client.
+///
+/// # Errors
+/// The data cannot be read, the coordinator cannot be reached or refuses, or it was interrupted.
+pub fn submit(
+    order: &Order,
+    interrupted: &dyn Fn() -> bool,
+    watcher: &mut dyn FnMut(Step<'_>),
+) -> Result<Submitted, ClientError> {
     let start = Instant::now();
     // What is wrong with the data is told first: it is nearest to the user.
     let last = if order.values { LastColumn::Value } else { LastColumn::Label(None) };
     let directory = Path::new(&order.dataset);
     let corpus = directory.exists().then(|| ingest::load_dir_for(directory, last)).transpose()?;
     watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
-    let dialer = Dialer { timeouts: Timeouts::default(), ..Dialer::default() };
-    let mut client = dialer.dial(&order.coordinator)?.client(CoordinatorSyncClient::new);
+    let mut leader = Leader::find(&order.coordinators, Dialer::default(), order.reconnect)?;
     let mut request = JobRequest {
         kind: training::KIND.name.to_owned(),
         parameters: serde_json::to_string(&order.training).map_err(|e| ClientError::Request(e.to_string()))?,
@@ -83,18 +109,58 @@ pub fn train(
         classes: Vec::new(),
         give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
         values: order.values.then_some(true),
-        request_id: None,
+        request_id: Some(format!("{:032x}", rand::random::<u128>())),
     };
+    let go_on = || !interrupted();
+    let encoded: Vec<_> = corpus.iter().flat_map(|c| c.shards.iter().chain([&c.validation])).map(name).collect();
     if let Some(corpus) = &corpus {
-        upload(&mut client, corpus, &mut request, interrupted, watcher)?;
+        let watcher = RefCell::new(&mut *watcher);
+        leader
+            .call(&go_on, |client| upload(client, &encoded, &go_on, &mut |step| (watcher.borrow_mut())(step)))?;
+        if interrupted() {
+            return Err(ClientError::Interrupted);
+        }
+        let mut named: Vec<Shard> = encoded.iter().map(|(named, ..)| named.clone()).collect();
+        request.validation = named.pop();
+        request.shards = named;
+        request.classes = corpus.labels().to_vec();
     }
-    let job = client.call(|c| c.submit(request)).map_err(|e| refused(e, &order.dataset))?;
+    let job = leader.call(&go_on, |client| client.call(|c| c.submit(request.clone())));
+    let job = job.map_err(|e| refused(e, &order.dataset))?;
+    watcher(Step::Submitted(&job));
+    Ok(Submitted { job, leader, start })
+}
+
+/// Finds a job that was submitted before.
+///
+/// # Errors
+/// No coordinator leads.
+pub fn attach(coordinators: &[Address], reconnect: Duration, job: &str) -> Result<Submitted, ClientError> {
+    let leader = Leader::find(coordinators, Dialer::default(), reconnect)?;
+    Ok(Submitted { job: job.to_owned(), leader, start: Instant::now() })
+}
+
+/// Watches a job to its end, whichever coordinator leads. Once `interrupted` says yes it is cancelled, if it is `ours`,
+/// or else let be.
+///
+/// # Errors
+/// The job ended without a model, there is none of this number, or nobody leads.
+pub fn follow(
+    submitted: Submitted,
+    dataset: &str,
+    ours: bool,
+    interrupted: &dyn Fn() -> bool,
+    watcher: &mut dyn FnMut(Step<'_>),
+) -> Result<Report, ClientError> {
+    let Submitted { job, mut leader, start } = submitted;
     let mut rounds = Vec::new();
     let mut version = 0;
     let mut cancelled = false;
+    let go_on = || !interrupted();
     let last = loop {
         let seen = rounds.len() as i32;
-        let status = client.call(|c| c.watch(job.clone(), version, seen, WATCH_MS))?;
+        let status =
+            leader.call(&go_on, |client| client.call(|c| c.watch(job.clone(), version, seen, WATCH_MS)))?;
         version = status.version;
         rounds.extend(status.closed.iter().map(RoundLine::from));
         watcher(Step::Status(&status));
@@ -102,8 +168,11 @@ pub fn train(
             break status;
         }
         if !cancelled && interrupted() {
+            if !ours {
+                return Err(ClientError::Detached { job });
+            }
             cancelled = true;
-            client.call(|c| c.cancel(job.clone()))?;
+            leader.call(&|| true, |client| client.call(|c| c.cancel(job.clone())))?;
         }
     };
     match last.state {
@@ -113,19 +182,17 @@ pub fn train(
     }
     let digest = Digest::parse(&last.model_digest)
         .ok_or_else(|| ClientError::Request(format!("the model's digest is '{}'", last.model_digest)))?;
-    let model = rpc::get_blob(&mut client, &digest)?;
-    Ok(Report::new(order, rounds, &last, model, start.elapsed(), &dialer.traffic))
+    let model = leader.call(&go_on, |client| rpc::get_blob(client, &digest))?;
+    Ok(Report::new(&leader, dataset, rounds, &last, model, start.elapsed()))
 }
 
-/// Puts what the coordinator lacks, and names all of it in the request.
+/// Puts what the coordinator lacks; ends early if it is not to go on.
 fn upload(
-    client: &mut Client<CoordinatorSyncClient<Input, Output>>,
-    corpus: &Corpus,
-    request: &mut JobRequest,
-    interrupted: &dyn Fn() -> bool,
+    client: &mut Connection,
+    encoded: &[(Shard, Digest, Encoded<'_>)],
+    go_on: &dyn Fn() -> bool,
     watcher: &mut dyn FnMut(Step<'_>),
-) -> Result<(), ClientError> {
-    let encoded: Vec<_> = corpus.shards.iter().chain([&corpus.validation]).map(name).collect();
+) -> Result<(), RpcError> {
     let mut missing = Vec::new();
     for some in encoded.chunks(DIGESTS) {
         let digests = some.iter().map(|(named, ..)| named.digest.clone()).collect();
@@ -135,17 +202,13 @@ fn upload(
     let total = wanted.iter().map(|(_, _, bytes)| bytes.len()).sum();
     let mut sent = 0;
     for (_, digest, bytes) in wanted {
-        if interrupted() {
-            return Err(ClientError::Interrupted);
+        if !go_on() {
+            return Ok(());
         }
         let mut told = |part| watcher(Step::Uploaded { sent: sent + part, total });
         rpc::put_blob_in_parts(client, digest, bytes.len(), &|start, most| bytes.copy(start, most), &mut told)?;
         sent += bytes.len();
     }
-    let mut named: Vec<Shard> = encoded.into_iter().map(|(named, ..)| named).collect();
-    request.validation = named.pop();
-    request.shards = named;
-    request.classes = corpus.labels().to_vec();
     Ok(())
 }
 
@@ -207,6 +270,12 @@ pub enum ClientError {
         job: String,
         /// Why.
         reason: String,
+    },
+    /// Nobody looks at it any more; it goes on.
+    #[error("job {job} goes on; `roundtable watch {job}` looks at it again")]
+    Detached {
+        /// Which job.
+        job: String,
     },
     /// There was no job yet.
     #[error("interrupted before the job was submitted")]

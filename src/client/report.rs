@@ -1,9 +1,8 @@
 //! Owns what is known of a job that is done, in a form for people and programs.
 
-use super::Order;
+use super::Leader;
 use crate::jobs::training::TrainingRequest;
 use crate::model::{Model, Output};
-use crate::rpc::Traffic;
 use crate::wire::coordinator::{JobStatus, NodeReport, RoundReport, TaskSpan};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -55,6 +54,9 @@ pub struct RoundLine {
     pub training_loss: Option<f64>,
     /// Seconds since the end of the round before.
     pub wall_s: f64,
+    /// Parts that were left out because the round was closed at its deadline, by their places from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<i32>,
     /// What nodes did since the end of the round before, in the order of its end; empty if nobody noted it.
     #[serde(default)]
     pub spans: Vec<Span>,
@@ -129,13 +131,14 @@ pub struct Config {
 
 impl Report {
     pub(super) fn new(
-        order: &Order,
+        leader: &Leader,
+        dataset: &str,
         rounds: Vec<RoundLine>,
         last: &JobStatus,
         model: Vec<u8>,
         wall: Duration,
-        traffic: &Traffic,
     ) -> Self {
+        let traffic = leader.traffic();
         let best_round = last.best_round.or(rounds.last().map(|round| round.round)).unwrap_or_default();
         let best = rounds.iter().find(|round| round.round == best_round);
         Self {
@@ -146,9 +149,9 @@ impl Report {
             rounds,
             nodes: last.nodes.iter().map(NodeLine::from).collect(),
             config: Config {
-                coordinator: order.coordinator.to_string(),
-                dataset: order.dataset.clone(),
-                training: order.training.clone(),
+                coordinator: leader.address().to_string(),
+                dataset: dataset.to_owned(),
+                training: training_of(&model),
             },
             confusion: last.confusion.as_ref().map(|counts| Confusion {
                 classes: model_classes(&model),
@@ -170,6 +173,7 @@ impl From<&RoundReport> for RoundLine {
             validation_loss: round.validation_loss.map(|loss| loss.0),
             training_loss: round.training_loss.map(|loss| loss.0),
             wall_s: round.wall_s.0,
+            left_out: round.left_out.clone().unwrap_or_default(),
             spans: round.spans.iter().flatten().map(Span::from).collect(),
         }
     }
@@ -188,6 +192,14 @@ impl From<&TaskSpan> for Span {
             delayed: span.delayed,
         }
     }
+}
+
+/// What was asked for, as the model file tells it.
+fn training_of(model: &[u8]) -> TrainingRequest {
+    let notes = Model::from_safetensors(model).map(|model| model.notes).unwrap_or_default();
+    let told = notes.get("training").and_then(|text| serde_json::from_str(text).ok());
+    // Only a coordinator that is not ours leaves it out.
+    told.unwrap_or_else(|| TrainingRequest::original(0, 0, Vec::new(), 0.0, 0))
 }
 
 /// The names of a model's classes.

@@ -3,6 +3,7 @@
 use super::{Action, Attempt, Engine, Outcome, Timer, Traffic};
 use crate::jobs::{BadAnswer, Effect, TaskOutput};
 use crate::ledger::{Record, Span, State};
+use crate::policy::REFUSAL_COST;
 use crate::types::{AttemptId, JobId, NodeId, Time};
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,7 +184,7 @@ impl Engine {
     /// How long to leave a node alone that has refused a task: a part of what the task would have taken.
     fn refusal_pause(&self, attempt: &Attempt) -> Duration {
         let usual = self.jobs.get(&attempt.job).and_then(|run| run.patience.usual(attempt.cost));
-        let pause = usual.map_or(Duration::from_millis(5), |usual| usual / 2);
+        let pause = usual.map_or(Duration::from_millis(5), |usual| usual.mul_f64(REFUSAL_COST));
         pause.clamp(Duration::from_millis(1), Duration::from_secs(1))
     }
 

@@ -140,7 +140,7 @@ impl Engine {
     }
 
     fn ring(&mut self, now: Time, timer: Timer, actions: &mut Vec<Action>) {
-        self.board.is_stale |= timer != Timer::Tell;
+        self.board.is_stale |= !matches!(timer, Timer::Plan | Timer::Tell);
         match timer {
             Timer::Probe(node) => self.probe_if_due(now, node, actions),
             // The policy sees that it may be used again.
@@ -151,7 +151,7 @@ impl Engine {
             Timer::GiveUp(job) => self.give_up(now, job, actions),
             Timer::Quorum(job) => self.close_early(now, job, actions),
             Timer::Store => self.watch_store(now),
-            Timer::Tell => {}
+            Timer::Plan | Timer::Tell => {}
         }
     }
 

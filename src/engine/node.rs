@@ -14,6 +14,8 @@ const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A node that refuses is asked again at least this often.
 const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(5);
+/// Each refusal in a row makes the pause after it longer by this factor.
+const REFUSAL_GROWTH: f64 = 1.5;
 /// The first answer may take this long; each failure in a row doubles it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 /// The weight of the newest observation in the running means.
@@ -294,7 +296,8 @@ impl Node {
 
     pub(super) fn refused(&mut self, now: Time, pause: Duration) {
         self.last_heard = now;
-        self.available_at = now + doubled(pause, self.refusals_in_row).min(LONGEST_REFUSAL_PAUSE);
+        self.available_at = now
+            + pause.mul_f64(REFUSAL_GROWTH.powi(self.refusals_in_row.min(100) as i32)).min(LONGEST_REFUSAL_PAUSE);
         self.refusals_in_row += 1;
         self.refusal_rate += NEWEST * (1.0 - self.refusal_rate);
         self.trouble = "refuses".to_owned();

@@ -13,6 +13,8 @@ use std::time::Duration;
 const HEAD: usize = 64;
 /// How many late tasks are looked at after an event.
 const MOST_COPIES_TRIED: usize = 4;
+/// Tasks that the policy keeps waiting are shown to it again after this at the earliest.
+const PLAN_LATER: Duration = Duration::from_millis(1);
 /// A late task that no node is worth a copy for is looked at again after this.
 const COPY_LATER: Duration = Duration::from_millis(100);
 
@@ -59,6 +61,10 @@ impl Engine {
                 run.bound(task, node, &mut self.line);
                 any = true;
             }
+        }
+        // Tasks that wait for nodes at work must not wait for those that do not end.
+        if !any && let Some(at) = self.cluster.next_surprise() {
+            self.timers.set(Timer::Plan, Some(at.max(now + PLAN_LATER)));
         }
         any
     }

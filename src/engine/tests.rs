@@ -96,6 +96,10 @@ impl Job for Counting {
     }
 }
 
+mod durability;
+mod members;
+mod patience;
+
 const JOB: JobId = JobId(1);
 
 fn ms(ms: u64) -> Time {
@@ -137,6 +141,8 @@ struct Bench {
     status: Option<Status>,
     rounds: usize,
     records: u64,
+    disconnected: Vec<NodeId>,
+    left_out: Vec<u32>,
 }
 
 impl Bench {
@@ -162,6 +168,8 @@ impl Bench {
             status: None,
             rounds: 0,
             records: 0,
+            disconnected: Vec::new(),
+            left_out: Vec::new(),
         };
         bench.tell(Event::Tick);
         bench
@@ -186,10 +194,12 @@ impl Bench {
                 Action::Abandon { attempt, .. } => self.abandoned.push_back(attempt),
                 Action::Publish { status, .. } => {
                     self.rounds += status.closed.len();
+                    self.left_out.extend(status.closed.iter().flat_map(|closed| &closed.left_out));
                     self.status = Some(*status);
                 }
                 Action::Record(_) => self.records += 1,
-                Action::Connect { .. } | Action::Disconnect { .. } => {}
+                Action::Connect { .. } => {}
+                Action::Disconnect { node } => self.disconnected.push(node),
                 Action::Evaluate { .. } => unreachable!("this job measures nothing"),
             }
         }

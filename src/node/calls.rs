@@ -92,7 +92,10 @@ impl ComputeNodeSyncHandler for Calls {
 
     fn handle_run_task(&self, task: Task) -> thrift::Result<TaskAnswer> {
         let label = task.label.clone();
-        let answer = self.run_task(task);
+        let answer = match self.shared.epochs.obey(&task) {
+            Ok(()) => self.run_task(task),
+            Err(reason) => TaskAnswer { reason, ..answer(TaskOutcome::DEPOSED) },
+        };
         log::debug!("{label} for {}: {:?} {}", self.peer.address(), answer.outcome, answer.reason);
         Ok(answer)
     }

@@ -3,6 +3,7 @@
 mod blobs;
 mod calls;
 mod drain;
+mod epochs;
 mod holdings;
 mod load;
 mod original;
@@ -14,6 +15,7 @@ use crate::store::{Blobs, Store};
 use crate::types::Digest;
 use crossbeam_channel::Receiver;
 use drain::Drain;
+use epochs::Epochs;
 use holdings::Holdings;
 use load::Load;
 use slots::Slots;
@@ -98,6 +100,7 @@ impl Node {
             instance: format!("{instance:016x}"),
             gossip: Arc::new(gossip),
             drain: Drain::new(),
+            epochs: Epochs::default(),
             attached: Mutex::default(),
             holdings,
             config,
@@ -157,6 +160,7 @@ struct Shared {
     instance: String,
     gossip: Arc<Gossip>,
     drain: Drain,
+    epochs: Epochs,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,
 }
@@ -170,6 +174,9 @@ impl Served for Shared {
             slots: self.config.slots,
             busy: self.slots.taken(),
             load: self.config.load_probability,
+            epoch: self.epochs.highest(),
+            held_blobs: self.holdings.totals().0,
+            held_bytes: self.holdings.totals().1,
             ..Facts::default()
         }
     }

@@ -2,7 +2,7 @@
 //! decision needs in order, so that none has to look at all nodes.
 
 use super::lanes::{Lane, Lanes};
-use super::{NodeView, TaskView};
+use super::{NodeView, REFUSAL_COST, TaskView};
 use crate::types::{NodeId, Time};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -144,6 +144,12 @@ impl Cluster {
                 break;
             }
         }
+    }
+
+    /// When something is expected that no event tells of: a task is over the time that it should have taken.
+    pub fn next_surprise(&self) -> Option<Time> {
+        let end = self.first_ends.first()?.0;
+        Duration::try_from_secs_f64(end.0).ok().map(Time)
     }
 
     /// How many nodes there are.
@@ -312,7 +318,8 @@ impl Cluster {
 
 /// The pace with the refusals that must be expected on the way.
 pub(super) fn tried_pace(pace: f64, view: &NodeView) -> f64 {
-    pace / (1.0 - view.refusal_rate.min(HIGHEST_REFUSAL_RATE))
+    let rate = view.refusal_rate.min(HIGHEST_REFUSAL_RATE);
+    pace * (1.0 + REFUSAL_COST * rate / (1.0 - rate))
 }
 
 fn insert(sorted: &mut Vec<NodeId>, id: NodeId) {

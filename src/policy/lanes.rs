@@ -38,16 +38,27 @@ struct Block {
     speed: f64,
     /// The tasks that they would have done by second 0, had they always worked.
     done: f64,
+    /// The least and the most seconds that a task takes in one of them.
+    quickest: f64,
+    slowest: f64,
 }
 
 impl Block {
     fn sum_up(&mut self) {
         self.speed = self.lanes.iter().map(|placed| 1.0 / placed.takes).sum();
         self.done = self.lanes.iter().map(|placed| placed.lane.free_at / placed.takes).sum();
+        self.quickest = self.lanes.iter().map(|placed| placed.takes).fold(f64::INFINITY, f64::min);
+        self.slowest = self.lanes.iter().map(|placed| placed.takes).fold(0.0, f64::max);
     }
 
-    fn last_end(&self) -> f64 {
-        self.lanes.last().map_or(f64::NEG_INFINITY, |placed| placed.end)
+    /// Whether no lane could do a task of this size, in grains, before `end`.
+    fn does_nothing_before(&self, end: f64, size: f64) -> bool {
+        self.lanes.first().is_none_or(|first| first.end + (size - 1.0).max(0.0) * self.quickest > end)
+    }
+
+    /// Whether each lane could do one.
+    fn does_all_before(&self, end: f64, size: f64) -> bool {
+        self.lanes.last().is_some_and(|last| last.end + (size - 1.0).max(0.0) * self.slowest <= end)
     }
 }
 
@@ -110,23 +121,28 @@ impl Lanes {
         }
     }
 
-    /// How many tasks would be done before `end`, if there were enough of them; counted up to `enough`.
-    pub(super) fn done_before(&self, end: f64, enough: f64) -> f64 {
+    /// How many tasks of this cost would be done before `end`, if there were enough of them; counted up to `enough`.
+    /// Tasks much smaller than the usual ones are counted too low.
+    pub(super) fn done_before(&self, end: f64, cost: f64, enough: f64) -> f64 {
         let (mut count, mut looked_at) = (0.0, 0);
+        let size = (cost / self.grain).max(f64::MIN_POSITIVE);
         for block in &self.blocks {
             if count >= enough {
                 break;
             }
-            if looked_at >= ONE_BY_ONE && block.last_end() <= end {
+            if block.does_nothing_before(end, size) {
+                continue;
+            }
+            if looked_at >= ONE_BY_ONE && block.does_all_before(end, size) {
                 // Each lane is on average in the middle of a task, which does not count.
-                count += end * block.speed - block.done - block.lanes.len() as f64 / 2.0;
+                count += ((end * block.speed - block.done) / size - block.lanes.len() as f64 / 2.0).max(0.0);
                 continue;
             }
             for placed in &block.lanes {
                 if placed.end > end || count >= enough {
                     return count;
                 }
-                count += ((end - placed.lane.free_at) / placed.takes).floor().max(1.0);
+                count += ((end - placed.lane.free_at) / (placed.takes * size)).floor().max(0.0);
                 looked_at += 1;
             }
         }
@@ -150,6 +166,7 @@ mod tests {
             given in prop::collection::vec((0.0f64..10.0, 0.01f64..3.0), 1..1500),
             gone in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
             end in 0.0f64..40.0,
+            cost in prop_oneof![Just(1.0), 1.0f64..3.0],
         ) {
             let mut lanes = Lanes::new(1.0);
             let mut all: Vec<Lane> = given.iter().enumerate().map(|(i, &(at, pace))| lane(i, at, pace)).collect();
@@ -159,8 +176,8 @@ mod tests {
                     lanes.remove(all.swap_remove(index.index(all.len())));
                 }
             }
-            let exact: f64 = all.iter().map(|lane| ((end - lane.free_at) / lane.pace).floor().max(0.0)).sum();
-            let count = lanes.done_before(end, f64::INFINITY);
+            let exact: f64 = all.iter().map(|lane| ((end - lane.free_at) / (lane.pace * cost)).floor().max(0.0)).sum();
+            let count = lanes.done_before(end, cost, f64::INFINITY);
             if all.len() <= ONE_BY_ONE {
                 prop_assert_eq!(count, exact);
             } else {

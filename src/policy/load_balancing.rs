@@ -119,11 +119,11 @@ fn fill_free(now: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decis
     let (at, lanes) = (now.0.as_secs_f64(), nodes.lanes());
     let mut untried = nodes.fastest_free().map(|(pace, node, free)| Candidate { node, pace, free });
     let mut tried: Vec<Candidate> = Vec::new();
-    // For each slot that is filled in this plan, how long it is, and how long another task would take there.
+    // For each slot that is filled in this plan, how long it is, and how long a unit of cost would take there then.
     let mut filled: Vec<(f64, f64)> = Vec::new();
     // What those that can have only nodes of ours, and those that can have any, are to wait for.
     let mut better_wait = [false; 2];
-    let mut decisions = Vec::new();
+    let (mut decisions, mut cost_left) = (Vec::new(), waiting.cost);
     for (place, task) in waiting.first.iter().enumerate() {
         let class = usize::from(task.for_originals);
         if better_wait[class] && task.avoid.is_empty() {
@@ -131,13 +131,14 @@ fn fill_free(now: Time, waiting: &Waiting, nodes: &Cluster) -> Vec<(usize, Decis
         }
         let Some(best) = fastest(task, &mut tried, &mut untried) else { continue };
         let takes = task.cost * best.pace;
-        // As many as the others will have done before it are not for it.
-        let left = (waiting.tasks - decisions.len()) as f64;
-        let sooner = |&(end, each): &(f64, f64)| ((takes - end) / each).floor().max(0.0);
-        let done = lanes.done_before(at + takes, left) + filled.iter().map(sooner).sum::<f64>();
+        // If the others will have done all that waits before it, it is not for it.
+        let left = (cost_left / task.cost).max(1.0);
+        let sooner = |&(end, pace): &(f64, f64)| ((takes - end) / (pace * task.cost)).floor().max(0.0);
+        let done = lanes.done_before(at + takes, task.cost, left) + filled.iter().map(sooner).sum::<f64>();
         if done + 0.5 < left {
             best.free -= 1;
-            filled.push((takes, (lanes.grain() * best.pace).max(f64::MIN_POSITIVE)));
+            cost_left -= task.cost;
+            filled.push((takes, best.pace));
             decisions.push((place, decision(best.node, takes)));
         } else {
             better_wait[class] = task.avoid.is_empty();
@@ -205,9 +206,11 @@ mod tests {
         busy.running = vec![(Time::default(), 1.0)];
         let mut refusing = node(1, Some(1.0));
         refusing.refusal_rate = 0.9;
-        let nodes = [busy.clone(), refusing.clone(), node(2, Some(1.5))];
+        let nodes = [busy.clone(), refusing.clone(), node(2, Some(1.2))];
         assert_eq!(plan(Time::default(), 1, &nodes), [(0, 2)]);
-        // Ten seconds expected at the refusing node, two at the busy one: the task waits.
+        // Two seconds expected at the busy node, nine refusals and one second at the other.
+        assert_eq!(plan(Time::default(), 1, &[busy.clone(), refusing.clone()]), [(0, 1)]);
+        refusing.pace = Some(1.6);
         assert!(plan(Time::default(), 1, &[busy, refusing]).is_empty());
     }
 

@@ -14,6 +14,9 @@ pub use cluster::{Cluster, Takers};
 use crate::types::{NodeId, Time};
 use std::time::Duration;
 
+/// What a refusal costs, as a share of what the task would have taken: the node is left alone for that long.
+pub const REFUSAL_COST: f64 = 1.0 / 32.0;
+
 /// A task that waits for a node.
 #[derive(Clone, Debug)]
 pub struct TaskView {

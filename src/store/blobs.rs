@@ -89,10 +89,7 @@ impl Blobs {
     pub fn missing(&self, digests: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
         let Some(archive) = self.archive() else { return Ok(self.store().missing(digests)) };
         let mut missing = Vec::new();
-        for digest in digests {
-            if archive.contains(&digest)? {
-                continue;
-            }
+        for digest in archive.missing(digests)? {
             match self.store().get(&digest) {
                 Some(blob) => archive.write(&blob)?,
                 None => missing.push(digest),
@@ -220,5 +217,25 @@ impl Drop for Incoming {
         self.room.store.release(self.memory);
         let mut arriving = lock(&self.room.arriving);
         *arriving = arriving.saturating_sub(self.disk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_upload_does_not_wait_for_ever() {
+        let archive = Arc::new(Archive::new(super::super::open("memory:").unwrap()));
+        let blobs = Blobs::with_archive(Arc::new(Store::new(100)), Some(archive.clone()), Some(100));
+        let digest = Digest::of(b"some bytes");
+        let mut upload = blobs.start(&archive, digest, 10).unwrap();
+        assert_eq!(upload.add(&archive, 0, b"some"), Ok(false));
+        blobs.park(upload);
+        assert_eq!(blobs.parked(&digest, 10), Some(4));
+        assert_eq!(*lock(&blobs.room.arriving), 4);
+        lock(&blobs.parked)[0].since -= PARKED_FOR;
+        assert_eq!(blobs.parked(&digest, 10), None);
+        assert_eq!(*lock(&blobs.room.arriving), 0, "its room is free again");
     }
 }

@@ -12,17 +12,28 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 class OneAtATime:
-    """Writes are served one at a time: moto looks and then writes, and lets others in between, which S3 does not."""
+    """
+    Serves writes one at a time: moto looks and then writes, and lets others in between, which S3 does not.
+    Of keys below "answer-lost", the first answer to a write is lost.
+    """
 
     def __init__(self, app):
         self.app = app
         self.lock = threading.Lock()
+        self.lost = set()
 
     def __call__(self, environ, start_response):
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return self.app(environ, start_response)
         with self.lock:
-            return list(self.app(environ, start_response))
+            answer = list(self.app(environ, start_response))
+        path = environ["PATH_INFO"]
+        if "/answer-lost/" in path and path not in self.lost:
+            # As if something between had failed when the object was written already.
+            self.lost.add(path)
+            start_response("500 Internal Server Error", [("Content-Length", "0")], True)
+            return []
+        return answer
 
 
 class Silent(WSGIRequestHandler):

@@ -8,6 +8,7 @@
 //! Jobs and leadership have keys of their own in the same [`Backend`]; who writes them owns them.
 
 mod collect;
+mod lanes;
 mod names;
 mod upload;
 mod versions;
@@ -67,6 +68,21 @@ impl Archive {
     /// The backend's.
     pub fn contains(&self, digest: &Digest) -> Result<bool, StoreError> {
         Ok(self.size(digest)?.is_some())
+    }
+
+    /// Those that are not here, in the order given. The others stay, as with [`Archive::contains`].
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn missing(&self, digests: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
+        let found = lanes::each(self.backend.lanes(), &digests, &|digest| self.contains(digest));
+        let mut missing = Vec::new();
+        for (digest, found) in digests.into_iter().zip(found) {
+            if !found? {
+                missing.push(digest);
+            }
+        }
+        Ok(missing)
     }
 
     /// A blob's bytes, if it is here. It then stays, as with [`Archive::contains`].

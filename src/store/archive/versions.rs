@@ -3,8 +3,7 @@
 //! An entry is a line of JSON and a line with the SHA-256 of the first, so that one that was damaged is known by it.
 
 use super::super::StoreError;
-use super::names;
-use super::{Archive, PAGE, lock};
+use super::{Archive, PAGE, lanes, lock, names};
 use crate::types::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,6 +164,8 @@ impl Archive {
                 }
             }
         }
+        let first = found.values().take(limit);
+        self.read_ahead(first.filter_map(|(directory, numbers)| Some(key(directory, *numbers.last()?))).collect());
         let mut newest = Vec::new();
         for (directory, numbers) in found.into_values() {
             if newest.len() >= limit {
@@ -181,12 +182,13 @@ impl Archive {
     /// # Errors
     /// The backend's, or [`StoreError::Entry`]: what a damaged version refers to is not known.
     pub fn live_blobs(&self) -> Result<BTreeSet<Digest>, StoreError> {
+        let keys = |(directory, numbers): (String, BTreeSet<u32>)| {
+            numbers.into_iter().map(move |number| key(&directory, number)).collect::<Vec<_>>()
+        };
+        let keys: Vec<String> = self.files()?.into_iter().flat_map(keys).collect();
         let mut live = BTreeSet::new();
-        for (directory, numbers) in self.files()? {
-            for number in numbers {
-                let version = self.entry(&key(&directory, number))?;
-                live.extend(version.and_then(|version| version.content).map(|(digest, _)| digest));
-            }
+        for version in lanes::each(self.backend.lanes(), &keys, &|key| self.entry(key)) {
+            live.extend(version?.and_then(|version| version.content).map(|(digest, _)| digest));
         }
         Ok(live)
     }
@@ -240,6 +242,15 @@ impl Archive {
                 Ok(None)
             }
             other => other,
+        }
+    }
+
+    /// Reads versions that are about to be asked for, several at once if that is sooner.
+    fn read_ahead(&self, keys: Vec<String>) {
+        let lanes = self.backend.lanes();
+        if lanes > 1 {
+            // What fails is met again when it is asked for.
+            lanes::each(lanes, &keys, &|key| drop(self.entry(key)));
         }
     }
 

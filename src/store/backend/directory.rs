@@ -58,9 +58,6 @@ struct Directory {
     url: String,
 }
 
-/// What a directory holds of a listing: the key, with a `/` at its end if it is a directory itself.
-type Found = (String, PathBuf);
-
 impl Directory {
     fn failed(&self, doing: &'static str, key: &str) -> impl FnOnce(Error) -> BackendError {
         failed(doing, key, &self.url)
@@ -71,13 +68,14 @@ impl Directory {
         move |e| BackendError::Failed { doing, key, place, reason: e.to_string() }
     }
 
-    /// The keys right below a directory, in the order of their bytes; what is no part of a key goes to `other`.
+    /// What is right below a directory and is wanted: names, with a `/` at the end if it is a directory, in the order
+    /// of their bytes. What cannot be part of a key goes to `other`.
     fn children(
         &self,
         directory: &std::path::Path,
-        prefix: &str,
+        wanted: &dyn Fn(&str) -> bool,
         other: &mut dyn FnMut(PathBuf),
-    ) -> io::Result<Vec<Found>> {
+    ) -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -86,16 +84,19 @@ impl Directory {
         let mut found = Vec::new();
         for entry in entries {
             let entry = entry?;
-            let name = entry.file_name();
-            match name.to_str().filter(|name| component_fault(name).is_none()) {
-                Some(name) => {
-                    let end = if entry.file_type()?.is_dir() { "/" } else { "" };
-                    found.push((format!("{prefix}{name}{end}"), entry.path()));
+            match entry.file_name().into_string() {
+                Ok(mut name) if component_fault(&name).is_none() => {
+                    if entry.file_type()?.is_dir() {
+                        name.push('/');
+                    }
+                    if wanted(&name) {
+                        found.push(name);
+                    }
                 }
-                None => other(entry.path()),
+                _ => other(entry.path()),
             }
         }
-        found.sort();
+        found.sort_unstable();
         Ok(found)
     }
 
@@ -107,22 +108,23 @@ impl Directory {
         limit: usize,
         found: &mut Vec<Entry>,
     ) -> io::Result<()> {
-        for (key, path) in self.children(directory, prefix, &mut |_| ())? {
+        // What `after` says of this directory: nothing if it comes before it, and else it is in it.
+        let below = after.strip_prefix(prefix).unwrap_or_default();
+        let wanted = |name: &str| name > below || (name.ends_with('/') && below.starts_with(name));
+        for name in self.children(directory, &wanted, &mut |_| ())? {
             if found.len() >= limit {
                 break;
             }
-            if key.ends_with('/') {
-                // All that is in it comes before `after`, unless `after` is in it or before it.
-                if after < key.as_str() || after.starts_with(&key) {
-                    self.gather(&path, &key, after, limit, found)?;
-                }
-            } else if key.as_str() > after {
-                match path.metadata() {
-                    Ok(meta) => found.push(Entry { key, size: meta.len(), modified: meta.modified()? }),
-                    // Somebody removed it meanwhile.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(e),
-                }
+            let (key, path) = (format!("{prefix}{name}"), directory.join(&name));
+            if name.ends_with('/') {
+                self.gather(&path, &key, after, limit, found)?;
+                continue;
+            }
+            match path.metadata() {
+                Ok(meta) => found.push(Entry { key, size: meta.len(), modified: meta.modified()? }),
+                // Somebody removed it meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(())
@@ -130,7 +132,7 @@ impl Directory {
 
     fn sweep_in(&self, directory: &std::path::Path, before: SystemTime, swept: &mut u64) -> io::Result<()> {
         let mut left = Vec::new();
-        let children = self.children(directory, "", &mut |path| left.push(path))?;
+        let children = self.children(directory, &|name| name.ends_with('/'), &mut |path| left.push(path))?;
         for path in left.into_iter().filter(|path| is_staged(path)) {
             // It may be finished or dropped meanwhile.
             if path.metadata().and_then(|meta| meta.modified()).is_ok_and(|modified| modified < before)
@@ -139,10 +141,8 @@ impl Directory {
                 *swept += 1;
             }
         }
-        for (key, path) in children {
-            if key.ends_with('/') {
-                self.sweep_in(&path, before, swept)?;
-            }
+        for name in children {
+            self.sweep_in(&directory.join(name), before, swept)?;
         }
         Ok(())
     }
@@ -204,6 +204,9 @@ impl Backend for Directory {
         let bare = check_prefix(prefix)?;
         let prefix = if bare.is_empty() { String::new() } else { format!("{bare}/") };
         let mut found = Vec::new();
+        if !after.starts_with(&prefix) && after > prefix.as_str() {
+            return Ok(found);
+        }
         let gathered = self.gather(&self.root.join(bare), &prefix, after, limit, &mut found);
         gathered.map_err(self.failed_io("listing", bare))?;
         Ok(found)

@@ -92,6 +92,11 @@ pub trait Backend: Send + Sync {
         Ok(0)
     }
 
+    /// How many requests at once it serves sooner than one after the other.
+    fn lanes(&self) -> usize {
+        1
+    }
+
     /// The most bytes of memory that an upload holds while it is under way.
     fn upload_memory(&self) -> usize {
         0

@@ -9,20 +9,24 @@ use object_store::{
     PutMode, PutOptions, PutPayload, RetryConfig,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 /// The bytes of an upload that a cloud gets at once: S3 wants at least 5 MiB, and at most 10,000 parts.
 const PART: usize = 8 << 20;
+/// How many requests at once a cloud gets where there is much to ask: it is far away, but wide.
+const LANES: usize = 16;
+/// For how long a cloud is tried that does not answer, or says that it is too busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often an object is tried to be written if it is not clear whether it was.
 const TRIES: u32 = 5;
 /// The attribute that tells writers of one key apart.
 const WRITER: &str = "writer";
 
-/// How long a cloud is tried that does not answer, or says that it is too busy. The pauses grow, up to 15 s.
+/// The pauses between tries grow, up to 15 s.
 pub(super) fn retries() -> RetryConfig {
-    RetryConfig { retry_timeout: Duration::from_secs(60), ..RetryConfig::default() }
+    RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() }
 }
 
 /// Lets the clouds' clients speak TLS.
@@ -120,7 +124,7 @@ impl Backend for Bucket {
         let payload = PutPayload::from(bytes.to_vec());
         let me = format!("{:032x}", rand::random::<u128>());
         let attributes = Attributes::from_iter([(Attribute::Metadata(WRITER.into()), me.clone())]);
-        let mut tried = 0;
+        let (start, mut tried) = (Instant::now(), 0);
         loop {
             tried += 1;
             let options =
@@ -137,7 +141,8 @@ impl Backend for Bucket {
                         return Err(BackendError::Failed { doing, key, place, reason });
                     }
                 },
-                Err(Error::Generic { .. }) if tried < 2 => {}
+                // It may have been written or not.
+                Err(Error::Generic { .. }) if tried < 2 && start.elapsed() < PATIENCE => {}
                 Err(e) => return Err(self.failed("writing", key)(e)),
             }
         }
@@ -197,6 +202,10 @@ impl Backend for Bucket {
             upload: None,
             sending: None,
         }))
+    }
+
+    fn lanes(&self) -> usize {
+        LANES
     }
 
     fn upload_memory(&self) -> usize {

@@ -1,0 +1,54 @@
+//! Owns `roundtable watch`.
+
+use super::client::{check_model_path, failure, interrupts, print, write_model};
+use super::coordinators::Coordinators;
+use super::progress::Progress;
+use super::{Failure, Run};
+use crate::client;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Look at a job until it ends, whichever coordinator leads; it goes on when this command is interrupted
+#[derive(Args, Debug)]
+pub(super) struct Watch {
+    /// Its number
+    job: String,
+    #[command(flatten)]
+    coordinators: Coordinators,
+    /// Write the model to this file; its end says how: .safetensors, .onnx or .npz
+    #[arg(long, value_name = "FILE")]
+    model_out: Option<PathBuf>,
+    /// How long to look for a coordinator that leads, when the one that did is gone
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
+    reconnect: Duration,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run for Watch {
+    fn run(self) -> Result<(), Failure> {
+        super::server::start_logging("warn");
+        if let Some(path) = &self.model_out {
+            check_model_path(path).map_err(Failure::Input)?;
+        }
+        let interrupted = interrupts().map_err(Failure::Run)?;
+        let job = client::attach(&self.coordinators.addresses(), self.reconnect, &self.job).map_err(failure)?;
+        let mut progress = Progress::new(self.json);
+        let mut shown = Ok(());
+        let result = client::follow(job, "", false, &interrupted, &mut |step| {
+            if shown.is_ok() {
+                shown = progress.show(&step);
+            }
+        });
+        progress.finish();
+        let report = result.map_err(failure)?;
+        shown?;
+        let printed = print(&report, self.json);
+        if let Some(path) = &self.model_out {
+            write_model(path, &report.model).map_err(Failure::Run)?;
+        }
+        printed
+    }
+}

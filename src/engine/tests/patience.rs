@@ -1,0 +1,176 @@
+//! The engine with nodes that are late: copies of their tasks are made by nodes that have nothing else to do, and rounds
+//! close without their last tasks where the job allows it.
+
+use super::*;
+use crate::jobs::{Quorum, Saved};
+
+#[test]
+fn copies_are_made_only_by_nodes_that_have_nothing_else_to_do() {
+    let mut bench = Bench::new("load-balancing", 2);
+    bench.submit(1, 6);
+    let (hung, hung_node, late) = bench.next();
+    for _ in 0..4 {
+        let (attempt, node, _) = bench.next();
+        assert!(node != hung_node && bench.dispatched.is_empty());
+        bench.wait(200);
+        bench.end(attempt, done(b""));
+    }
+    // The task is overdue, and the other node is at the last one.
+    let (last, ..) = bench.next();
+    bench.wait(600);
+    assert_eq!(bench.engine.late.len(), 1);
+    assert!(bench.dispatched.is_empty() && !bench.engine.nodes.iter().any(|node| node.has_queue()));
+    bench.end(last, done(b""));
+    let (copy, node, task) = bench.next();
+    assert!(node != hung_node && task == late);
+    bench.wait(10_000);
+    assert!(bench.dispatched.is_empty(), "one copy is enough");
+    bench.end(copy, done(b""));
+    assert_eq!(Vec::from(bench.abandoned.clone()), [hung]);
+    assert!(matches!(bench.state(), State::Done { .. }));
+}
+
+#[test]
+fn what_the_noise_of_a_busy_machine_delays_is_not_copied() {
+    for row in POLICIES {
+        let mut bench = Bench::new(row.name, 4);
+        bench.submit(50, 4);
+        let mut ended = 0;
+        while !bench.dispatched.is_empty() {
+            let round: Vec<AttemptId> = bench.dispatched.drain(..).map(|(attempt, ..)| attempt).collect();
+            bench.wait(5);
+            for (at, attempt) in round.into_iter().enumerate() {
+                // One in a hundred takes 200 ms more.
+                ended += 1;
+                bench.wait(if ended % 100 == 0 { 200 } else { at as u64 });
+                bench.end(attempt, done(b""));
+            }
+        }
+        assert_eq!(ended, 200, "{}", row.name);
+        assert!(bench.abandoned.is_empty() && matches!(bench.state(), State::Done { .. }), "{}", row.name);
+    }
+}
+
+#[test]
+fn nothing_is_copied_to_a_node_that_would_take_longer_than_the_one_at_it() {
+    let mut bench = Bench::new("load-balancing", 2);
+    bench.submit(3, 2);
+    let mut abandoned = 0;
+    for _ in 0..3 {
+        let mut first: Vec<_> = bench.dispatched.drain(..).collect();
+        first.sort_by_key(|(_, node, _)| *node);
+        for (attempt, node, _) in first {
+            // Node 1 is twenty times slower.
+            bench.wait(if node.0 == 0 { 1000 } else { 19_000 });
+            abandoned += bench.abandoned.len();
+            bench.abandoned.clear();
+            bench.end(attempt, done(b""));
+        }
+        for (attempt, ..) in std::mem::take(&mut bench.dispatched) {
+            bench.wait(1000);
+            bench.end(attempt, done(b""));
+        }
+    }
+    assert!(matches!(bench.state(), State::Running | State::Done { .. }));
+    assert!(abandoned <= 3);
+}
+
+/// A counting job whose rounds may close early.
+struct Early {
+    counting: Counting,
+    quorum: Quorum,
+}
+
+impl Job for Early {
+    fn take_ready(&mut self) -> Vec<TaskSpec> {
+        self.counting.take_ready()
+    }
+    fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
+        self.counting.complete(task, output)
+    }
+    fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect> {
+        self.counting.evaluated(round, measured)
+    }
+    fn quorum(&self) -> Option<Quorum> {
+        Some(self.quorum)
+    }
+    fn close_early(&mut self) -> Vec<Effect> {
+        let round = Round(self.counting.round);
+        let left_out: Vec<u32> =
+            (0..self.counting.width).filter(|task| !self.counting.done.contains(task)).collect();
+        self.counting.done = (0..self.counting.width).collect();
+        let last = TaskId { round, shard: self.counting.width - 1 };
+        self.counting.done.remove(&last.shard);
+        let output = TaskOutput { bytes: Vec::new(), metrics: String::new() };
+        let mut effects = self.counting.complete(last, &output).expect("it is the last");
+        if let Effect::Closed { left_out: given, .. } = &mut effects[0] {
+            *given = left_out;
+        }
+        effects
+    }
+    fn save(&self) -> Saved {
+        Saved::default()
+    }
+    fn reopened(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
+    fn progress(&self) -> Progress {
+        self.counting.progress()
+    }
+    fn memory(&self) -> usize {
+        0
+    }
+}
+
+/// Four nodes with a task each; all but the last answer after 100 ms.
+fn nearly_done(quorum: Quorum) -> (Bench, AttemptId, TaskId) {
+    let mut bench = Bench::new("round-robin", 4);
+    let counting = Counting { rounds: 2, width: 4, round: 1, handed_out: false, done: BTreeSet::new() };
+    let work = Box::new(Early { counting, quorum });
+    bench.tell(Event::Submit { job: JOB, work, order: order(None) });
+    bench.wait(100);
+    for _ in 0..3 {
+        let (attempt, ..) = bench.next();
+        bench.end(attempt, done(b""));
+    }
+    let (last, _, task) = bench.next();
+    (bench, last, task)
+}
+
+#[test]
+fn a_round_closes_without_its_last_task_at_the_deadline_if_enough_have_answered() {
+    let deadline = Some(Duration::from_millis(400));
+    let (mut bench, last, task) = nearly_done(Quorum { share: 0.75, deadline });
+    bench.wait(299);
+    assert!(bench.rounds == 0 && bench.abandoned.is_empty());
+    bench.wait(1);
+    assert_eq!((bench.rounds, bench.abandoned.pop_front()), (1, Some(last)));
+    assert_eq!(bench.left_out, [task.shard]);
+    assert_eq!(bench.dispatched.len(), 3, "the next round is at work; a slot is held until the call has ended");
+    bench.end(last, done(b""));
+    for _ in 0..4 {
+        let (attempt, _, task) = bench.next();
+        assert_eq!(task.round, Round(2));
+        bench.end(attempt, done(b""));
+    }
+    assert!(matches!(bench.state(), State::Done { .. }));
+}
+
+#[test]
+fn a_round_does_not_close_while_too_few_have_answered() {
+    let (mut bench, ..) = nearly_done(Quorum { share: 0.76, deadline: Some(Duration::from_millis(400)) });
+    for _ in 0..100 {
+        bench.wait(100);
+    }
+    assert_eq!(bench.rounds, 0);
+}
+
+#[test]
+fn without_a_deadline_a_round_closes_when_its_last_tasks_are_overdue() {
+    let (mut bench, ..) = nearly_done(Quorum { share: 0.5, deadline: None });
+    // 100 ms + 6 x 25 ms + 250 ms, as for a copy.
+    bench.wait(399);
+    assert_eq!(bench.rounds, 0);
+    bench.wait(1);
+    assert_eq!(bench.rounds, 1);
+}
