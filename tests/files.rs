@@ -221,6 +221,9 @@ fn copies_lie_where_ls_says_and_survive_restarts() {
     let ports: Vec<u16> = cluster.nodes.drain(..).map(|node| node.address.port()).collect();
     let directory = cluster.directory.path().to_path_buf();
     cluster.nodes = ports.iter().enumerate().map(|(number, &port)| node(&directory, port, number)).collect();
+    // Two cannot lead with one store.
+    cluster.coordinator.server.process.signal("KILL");
+    cluster.coordinator.server.process.wait();
     cluster.coordinator = coordinator(&directory, &cluster.nodes, &[]);
     (0..8).for_each(|number| cluster.wait_for_copies(&format!("file {number}"), 4));
     cluster.wait_for_copies("two", 2);

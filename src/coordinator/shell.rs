@@ -216,6 +216,7 @@ impl Shell {
         self.around.seat.leave();
         self.engine = None;
         self.links.clear();
+        self.around.files.forget_nodes();
         self.around.board.close_term();
     }
 

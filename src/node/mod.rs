@@ -167,7 +167,10 @@ struct Shared {
 
 impl Served for Shared {
     fn facts(&self) -> Facts {
+        let (held_blobs, held_bytes) = self.holdings.totals();
         Facts {
+            held_blobs,
+            held_bytes,
             slots: self.config.slots,
             busy: self.slots.taken(),
             load: self.config.load_probability,

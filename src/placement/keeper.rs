@@ -23,14 +23,14 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// 200 MiB/s, 32 orders for each node, 2 s to settle, half a minute after a refusal, lists every minute.
+    /// 200 MiB/s, 32 orders for each node, 2 s to settle, half a minute after a refusal, lists every 20 s.
     fn default() -> Self {
         Self {
             restore_rate: 200 << 20,
             per_node: 32,
             settle: Duration::from_secs(2),
             refused: Duration::from_secs(30),
-            list_again: Duration::from_secs(60),
+            list_again: Duration::from_secs(20),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::store::{StoreError, Version};
 use crate::types::Digest;
 use crate::wire::convert;
 use crate::wire::coordinator::{FileVersion, GcReport};
+use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 /// The most versions or files in one answer.
@@ -35,9 +36,11 @@ impl Files {
         let copies = replicas as usize;
         let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
         copies::write(&self.archive, &digest, copies).map_err(refused)?;
+        let committing = self.commits.read().unwrap_or_else(PoisonError::into_inner);
         let version = self.archive.put_version(name, Some((digest, size)), now_ms()).map_err(refused)?;
-        log::debug!("{name} version {}: {size} bytes, {}", version.version, digest.short());
         self.replicator.want(digest, size, copies, true);
+        drop(committing);
+        log::debug!("{name} version {}: {size} bytes, {}", version.version, digest.short());
         self.replicator.wait(&digest, copies, wait);
         Ok(self.tell(version))
     }
@@ -78,7 +81,8 @@ impl Files {
         let in_use = (self.hooks.in_use)();
         let collected = self.archive.collect(keep, &in_use, self.grace, leads).map_err(refused)?;
         if collected.finished {
-            // What was put since is among the live ones, or asked for after this: its copies stay or are made again.
+            // No version comes between the look at what is live and the word that nothing else is.
+            let _settled = self.commits.write().unwrap_or_else(PoisonError::into_inner);
             let mut needed = self.archive.live_blobs().map_err(refused)?;
             copies::keep_only(&self.archive, &needed).map_err(refused)?;
             needed.extend(in_use);

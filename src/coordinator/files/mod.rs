@@ -19,7 +19,7 @@ use crate::types::Digest;
 use repair::Repairer;
 use replicator::Replicator;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// How many nodes hold a copy of a content of which nothing else was said.
@@ -56,6 +56,8 @@ pub(super) struct Files {
     repairer: Repairer,
     hooks: Hooks,
     grace: Duration,
+    /// Held for reading from a version's commit until its copies are asked for.
+    commits: RwLock<()>,
 }
 
 impl Files {
@@ -69,12 +71,17 @@ impl Files {
         let placement = Settings { restore_rate: settings.restore_rate, ..Settings::default() };
         let replicator = Arc::new(Replicator::start(own, placement, archive.clone(), hooks.leads.clone())?);
         let repairer = Repairer::start(archive.clone(), replicator.clone())?;
-        Ok(Arc::new(Self { archive, replicator, repairer, hooks, grace: settings.grace }))
+        Ok(Arc::new(Self { archive, replicator, repairer, hooks, grace: settings.grace, commits: RwLock::default() }))
     }
 
     /// Nodes answer or do not. Those not named are as they were.
     pub(super) fn nodes_changed(&self, nodes: &[(Address, bool)]) {
         self.replicator.nodes_changed(nodes);
+    }
+
+    /// Which nodes answer is not known any more: whoever leads next finds out anew.
+    pub(super) fn forget_nodes(&self) {
+        self.replicator.forget_nodes();
     }
 }
 

@@ -118,6 +118,14 @@ impl Replicator {
         self.keeping.changed.notify_all();
     }
 
+    /// No node is known to answer.
+    pub(super) fn forget_nodes(&self) {
+        let mut state = self.keeping.lock();
+        for (node, _) in std::mem::take(&mut state.nodes) {
+            state.keeper.node_down(&node);
+        }
+    }
+
     /// A node does not have what it was thought to hold.
     pub(super) fn doubt(&self, node: &Address) {
         self.keeping.change(|keeper, _| keeper.doubt(&NodeKey::new(&node.to_string())));
@@ -176,10 +184,8 @@ impl Loop {
         loop {
             // Asked without the lock: it may have to look at the store.
             let leads = (self.leads)();
-            if leads && !led {
-                self.load();
-            }
-            led = leads;
+            // What cannot be read now is tried again.
+            led = leads && (led || self.load());
             let now = self.keeping.now();
             let mut state = self.keeping.lock();
             if state.stop {
@@ -207,13 +213,13 @@ impl Loop {
         }
     }
 
-    /// Reads from the archive what is to have copies: another coordinator may have put files.
-    fn load(&self) {
+    /// Reads from the archive what is to have copies: another coordinator may have put files. False if it cannot be read.
+    fn load(&self) -> bool {
         let wanted = match super::wanted(&self.archive) {
             Ok(wanted) => wanted,
             Err(e) => {
-                log::error!("only what is put from now on is copied to nodes: {e}");
-                return;
+                log::error!("until this can be read only new files are copied to nodes: {e}");
+                return false;
             }
         };
         log::debug!("{} versions are to have copies", wanted.len());
@@ -224,6 +230,7 @@ impl Loop {
                 }
             }
         });
+        true
     }
 
     /// Gives an order to the node's courier.
