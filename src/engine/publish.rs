@@ -100,7 +100,10 @@ impl Engine {
         }
         let ending = run.news.ending.take_if(|ending| self.books.is_committed(ending.number));
         let mut closed = Vec::new();
-        while let Some((_, round)) = run.news.closed.pop_front_if(|(number, _)| self.books.is_committed(*number)) {
+        while let Some((_, round)) =
+            run.news.closed.front().filter(|(number, _)| self.books.is_committed(*number)).cloned()
+        {
+            run.news.closed.pop_front();
             closed.push(round);
         }
         let counts = self.nodes.counts();

@@ -175,11 +175,7 @@ pub fn reduced(records: Vec<Record>) -> Vec<Record> {
         let job = record.job();
         match &record {
             Record::Answered { .. } if settled.contains(&job) => continue,
-            Record::Saved { .. } => {
-                if !settled.insert(job) {
-                    continue;
-                }
-            }
+            Record::Saved { .. } if !settled.insert(job) => continue,
             Record::Ended { state: State::Done { .. }, .. } => drop(settled.insert(job)),
             Record::Ended { .. } | Record::Resumed { .. } => drop(settled.remove(&job)),
             _ => {}

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// A connection to who has a blob.
+type Source = Client<BlobStoreSyncClient<Input, Output>>;
+
 /// Repairs that may wait; others are begun when somebody next reads.
 const WAITING: usize = 256;
 /// How long a node may take for a chunk.
@@ -24,7 +27,7 @@ pub(in crate::coordinator) struct FileBlobs {
     files: Arc<Files>,
     dialer: Dialer,
     /// Where the last chunk that was not here came from.
-    source: Mutex<Option<(Digest, Client<BlobStoreSyncClient<Input, Output>>)>>,
+    source: Mutex<Option<(Digest, Source)>>,
 }
 
 impl FileBlobs {
@@ -66,13 +69,13 @@ impl FileBlobs {
             return here;
         }
         self.files.repairer.repair(parsed);
-        self.from_a_node(&parsed, offset, limit, &holders).map_err(|reason| {
+        self.read_from_a_node(&parsed, offset, limit, &holders).map_err(|reason| {
             let told = here.err().map(|Rejection(told)| told).unwrap_or_default();
             Rejection(format!("{told}, nor at the nodes that hold copies: {reason}"))
         })
     }
 
-    fn from_a_node(
+    fn read_from_a_node(
         &self,
         digest: &Digest,
         offset: i64,

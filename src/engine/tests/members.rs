@@ -111,7 +111,7 @@ fn nothing_is_kept_of_a_thousand_jobs_and_ten_thousand_members() {
             for _ in 0..4 {
                 let Some((attempt, ..)) = bench.dispatched.pop_front() else { break };
                 answered += 1;
-                bench.end(attempt, if answered % 5 == 0 { lost() } else { done(b"") });
+                bench.end(attempt, if answered.is_multiple_of(5) { lost() } else { done(b"") });
             }
             if at % 3 == 0 {
                 bench.tell(Event::Leaving { address: format!("member:{}", at.saturating_sub(4)) });
