@@ -38,7 +38,7 @@ def cluster(policy, loads, *more):
         nodes = [stack.enter_context(server("compute-node", "0", load, "--load-delay", "20ms", *more)) for load in loads]
         listing = pathlib.Path(directory) / "compute_nodes.txt"
         listing.write_text("".join(address.replace(":", ",") + "\n" for _, address, _ in nodes))
-        coordinator = stack.enter_context(server("coordinator", "0", policy, "--nodes", str(listing)))
+        coordinator = stack.enter_context(server("coordinator", "0", policy, "--nodes", str(listing), "--store", directory + "/store"))
         yield [process for process, _, _ in nodes], coordinator
 
 
@@ -107,7 +107,7 @@ def start_up():
         listing.flush()
         for name, args in [
             ("compute-node", ["compute-node", "0", "0"]),
-            ("coordinator", ["coordinator", "0", "2", "--nodes", listing.name]),
+            ("coordinator", ["coordinator", "0", "2", "--nodes", listing.name, "--store", "memory:"]),
         ]:
             times = []
             for _ in range(30):

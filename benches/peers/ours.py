@@ -45,7 +45,9 @@ def run(binary, count, job):
         nodes = [start(stack, binary, "compute-node", 0, 0, "--host", "127.0.0.1") for _ in range(count)]
         listed = pathlib.Path(directory) / "compute_nodes.txt"
         listed.write_text("".join(f"{host},{port}\n" for host, port in nodes))
-        host, port = start(stack, binary, "coordinator", 0, 2, "--host", "127.0.0.1", "--nodes", listed)
+        store = pathlib.Path(directory) / "store"
+        words = ["coordinator", 0, 2, "--host", "127.0.0.1", "--nodes", listed, "--store", store]
+        host, port = start(stack, binary, *words)
         words = [str(word) for word in [binary, "client", host, port, *job, "--json"]]
         try:
             client = subprocess.run(words, capture_output=True, text=True, cwd=work.LETTERS.parent, timeout=TIMEOUT)

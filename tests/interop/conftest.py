@@ -109,6 +109,7 @@ class Cluster:
     def coordinator(self, nodes, policy):
         """Our coordinator."""
         command = [binary(), "coordinator", 0, policy, "--host", "127.0.0.1", "--nodes", self.node_list(nodes)]
+        command += ["--store", self.directory / f"store-{len(self.started):02}"]
         return self.start("our-coordinator", command).wait_listening()
 
     def client(self, coordinator, *job):
