@@ -207,7 +207,7 @@ impl Node {
 
     /// Whether it may be asked who it is, out of turn.
     pub(super) fn may_be_asked(&self) -> bool {
-        self.asked.is_none() && !(self.is_original && !self.running.is_empty())
+        self.asked.is_none() && (!self.is_original || self.running.is_empty())
     }
 
     pub(super) fn leaving(&mut self) {
