@@ -99,13 +99,8 @@ impl Engine {
             return;
         }
         let ending = run.news.ending.take_if(|ending| self.books.is_committed(ending.number));
-        let mut closed = Vec::new();
-        while let Some((_, round)) =
-            run.news.closed.front().filter(|(number, _)| self.books.is_committed(*number)).cloned()
-        {
-            run.news.closed.pop_front();
-            closed.push(round);
-        }
+        let durable = run.news.closed.iter().take_while(|(number, _)| self.books.is_committed(*number)).count();
+        let closed: Vec<Arc<ClosedRound>> = run.news.closed.drain(..durable).map(|(_, round)| round).collect();
         let counts = self.nodes.counts();
         let mut status = Status {
             state: if ending.is_some() { run.state.clone() } else { State::Running },

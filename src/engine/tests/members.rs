@@ -104,7 +104,7 @@ fn nothing_is_kept_of_a_thousand_jobs_and_ten_thousand_members() {
         for at in 0..10_000u64 {
             bench.now = bench.now + Duration::from_millis(7);
             joined(&mut bench, &format!("member:{at}"));
-            if at % 10 == 0 {
+            if at.is_multiple_of(10) {
                 let work = Counting::boxed(2, 3);
                 bench.tell(Event::Submit { job: JobId(at / 10 + 1), work, order: order(None) });
             }
@@ -113,7 +113,7 @@ fn nothing_is_kept_of_a_thousand_jobs_and_ten_thousand_members() {
                 answered += 1;
                 bench.end(attempt, if answered.is_multiple_of(5) { lost() } else { done(b"") });
             }
-            if at % 3 == 0 {
+            if at.is_multiple_of(3) {
                 bench.tell(Event::Leaving { address: format!("member:{}", at.saturating_sub(4)) });
             }
             bench.tell(gone(&format!("member:{}", at.saturating_sub(5))));
