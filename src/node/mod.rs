@@ -175,8 +175,6 @@ impl Served for Shared {
             busy: self.slots.taken(),
             load: self.config.load_probability,
             epoch: self.epochs.highest(),
-            held_blobs: self.holdings.totals().0,
-            held_bytes: self.holdings.totals().1,
             ..Facts::default()
         }
     }

@@ -71,7 +71,14 @@ impl Files {
         let placement = Settings { restore_rate: settings.restore_rate, ..Settings::default() };
         let replicator = Arc::new(Replicator::start(own, placement, archive.clone(), hooks.leads.clone())?);
         let repairer = Repairer::start(archive.clone(), replicator.clone())?;
-        Ok(Arc::new(Self { archive, replicator, repairer, hooks, grace: settings.grace, commits: RwLock::default() }))
+        Ok(Arc::new(Self {
+            archive,
+            replicator,
+            repairer,
+            hooks,
+            grace: settings.grace,
+            commits: RwLock::default(),
+        }))
     }
 
     /// Nodes answer or do not. Those not named are as they were.
