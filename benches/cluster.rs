@@ -6,9 +6,9 @@
 mod cluster;
 
 use cluster::{Plan, play};
-use roundtable::policy::POLICIES;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use roundtable::policy::POLICIES;
 use std::time::Duration;
 
 /// The highest resident memory of this process so far, in MiB, where the system tells it.

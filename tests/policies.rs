@@ -75,17 +75,18 @@ fn node() -> impl Strategy<Value = NodeView> {
 
 /// Nodes with ascending ids that need not be consecutive; tasks avoid some of them, and some that are not there.
 fn scene() -> impl Strategy<Value = Scene> {
-    let nodes = prop::collection::vec((node(), 1..3u32), 0..6);
-    let tasks = prop::collection::vec((0.01f64..10.0, prop::collection::vec(0..14u32, 0..4)), 0..12);
+    let nodes = prop::collection::vec((node(), 1..3u32, prop::bool::weighted(0.2)), 0..6);
+    let kind = (prop::bool::weighted(0.8), prop::bool::weighted(0.1));
+    let tasks = prop::collection::vec((0.01f64..10.0, prop::collection::vec(0..14u32, 0..4), kind), 0..12);
     (nodes, tasks).prop_map(|(nodes, tasks)| {
         let mut last = 0;
-        let with_id = |(node, gap)| {
+        let with_id = |(node, gap, is_original)| {
             last += gap;
-            NodeView { id: NodeId(last), ..node }
+            NodeView { id: NodeId(last), is_original, ..node }
         };
-        let task = |(cost, avoid): (f64, Vec<u32>)| TaskView {
-            avoid: avoid.into_iter().map(NodeId).collect(),
-            ..TaskView::of(cost)
+        let task = |(cost, avoid, (for_originals, at_once)): (f64, Vec<u32>, (bool, bool))| {
+            let avoid = avoid.into_iter().map(NodeId).collect();
+            TaskView { cost, avoid, for_originals, at_once }
         };
         Scene {
             now: ms(NOW_MS),
@@ -111,6 +112,12 @@ fn broken_rule(scene: &Scene, plan: &Plan) -> Option<String> {
         }
         if node.available_at > scene.now {
             return Some(format!("task {place}: node {} is to be left alone", node.id));
+        }
+        if task.at_once && node.free(scene.now) == 0 {
+            return Some(format!("task {place} is a copy, and node {} would not start it at once", node.id));
+        }
+        if node.is_original && !task.for_originals {
+            return Some(format!("task {place} is none for node {}", node.id));
         }
     }
     None
@@ -328,7 +335,10 @@ fn best_plan(scene: &Scene) -> Vec<(usize, NodeId, f64)> {
     let mut ledgers: Vec<Ledger> = scene.nodes.iter().map(ledger).collect();
     let mut plan = Vec::new();
     for (place, task) in scene.tasks.iter().enumerate() {
-        let may = ledgers.iter_mut().filter(|ledger| !task.avoid.contains(&ledger.node.id));
+        let may = |ledger: &&mut Ledger| {
+            !task.avoid.contains(&ledger.node.id) && (task.for_originals || !ledger.node.is_original)
+        };
+        let may = ledgers.iter_mut().filter(may);
         let mut ends: Vec<(f64, &mut Ledger)> = may.map(|l| (l.finish(scene.now, task.cost), l)).collect();
         ends.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let Some((end, ledger)) = ends.into_iter().next() else { continue };

@@ -90,7 +90,9 @@ impl Engine {
             let output = Arc::new(answer.output);
             self.books.write(now, Record::Answered { job, task, output }, actions);
         }
-        self.watch_anew(job);
+        if self.line.is_empty() {
+            self.watch_anew(job);
+        }
         self.apply(now, job, effects, actions);
         self.open_ready(now, job);
         Ok(())
@@ -149,7 +151,8 @@ impl Engine {
         }
     }
 
-    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker.
+    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others wait for nodes
+    /// there are no copies, and no need for it.
     fn watch_anew(&mut self, job: JobId) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let outdated = run.watch.outdated(&run.patience);
@@ -167,6 +170,7 @@ impl Engine {
 
     /// Finds the attempts of a job that are overdue: see [`Self::copy_late`].
     pub(super) fn look_for_late(&mut self, now: Time, job: JobId) {
+        self.watch_anew(job);
         let Some(run) = self.jobs.get_mut(&job) else { return };
         while let Some(id) = run.watch.first_due(now) {
             let Some(attempt) = self.attempts.get_mut(&id) else { return };

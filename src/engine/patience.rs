@@ -14,8 +14,8 @@ const SPREADS: f64 = 6.0;
 const LEAST_SPREAD: f64 = 0.25;
 /// Below this a copy costs more than it saves: the noise of a busy machine.
 const SLACK: Duration = Duration::from_millis(250);
-/// When tasks get quicker by this share, attempts are looked at sooner than was planned.
-const QUICKER: f64 = 0.8;
+/// When the time after which tasks are overdue falls to this share, attempts are looked at sooner than was planned.
+const QUICKER: f64 = 0.5;
 
 /// What a job's tasks have taken, in seconds for a unit of cost.
 #[derive(Default)]

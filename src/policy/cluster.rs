@@ -4,7 +4,6 @@
 use super::lanes::{Lane, Lanes};
 use super::{NodeView, REFUSAL_COST, TaskView};
 use crate::types::{NodeId, Time};
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -47,10 +46,12 @@ struct Known {
     pace: f64,
     takes: bool,
     free: usize,
+    /// Its place among those with free slots.
+    free_place: Option<(Seconds, NodeId)>,
     /// Its slots that are taken.
     lanes: Vec<Lane>,
     /// When the first of its tasks should be done.
-    first_end: Option<Seconds>,
+    first_end: Option<(Seconds, NodeId)>,
 }
 
 /// The nodes that answer.
@@ -59,10 +60,10 @@ pub struct Cluster {
     /// Those that are in no pause, in the order of their ids; `ours` without those of the original system.
     takers: Vec<NodeId>,
     ours: Vec<NodeId>,
-    /// Those that would start a task at once, the fastest first.
+    /// Those that would start a task at once, in the order of their ids, and the fastest first.
+    idle: Vec<NodeId>,
+    idle_ours: Vec<NodeId>,
     free: BTreeSet<(Seconds, NodeId)>,
-    /// How many of those are not of the original system.
-    free_of_ours: usize,
     first_ends: BTreeSet<(Seconds, NodeId)>,
     lanes: Lanes,
     usual: f64,
@@ -78,8 +79,9 @@ impl Default for Cluster {
             nodes: BTreeMap::new(),
             takers: Vec::new(),
             ours: Vec::new(),
+            idle: Vec::new(),
+            idle_ours: Vec::new(),
             free: BTreeSet::new(),
-            free_of_ours: 0,
             first_ends: BTreeSet::new(),
             lanes: Lanes::new(1.0),
             // With nothing known any value does, as long as it is the same for all.
@@ -104,8 +106,7 @@ impl Cluster {
     pub fn set(&mut self, now: Time, view: NodeView) {
         let before = self.nodes.get(&view.id).map(|known| (known.view.pace, known.view.pace_since));
         let learnt = before != Some((view.pace, view.pace_since)) && (view.pace.is_some() || before.is_some());
-        self.forget(view.id);
-        self.remember(now, view);
+        self.renew(now, view);
         if learnt {
             self.learn();
         }
@@ -169,16 +170,11 @@ impl Cluster {
 
     /// The nodes that may have this task now, in the order of their ids.
     pub fn takers(&self, task: &TaskView) -> Takers<'_> {
-        let ids: Cow<'_, [NodeId]> = if task.at_once {
-            let free =
-                self.free.iter().map(|&(_, id)| id).filter(|id| task.for_originals || !self.is_original(*id));
-            let mut free: Vec<NodeId> = free.collect();
-            free.sort_unstable();
-            Cow::Owned(free)
-        } else if task.for_originals {
-            Cow::Borrowed(&self.takers)
-        } else {
-            Cow::Borrowed(&self.ours)
+        let ids = match (task.at_once, task.for_originals) {
+            (true, true) => &self.idle,
+            (true, false) => &self.idle_ours,
+            (false, true) => &self.takers,
+            (false, false) => &self.ours,
         };
         let mut skipped: Vec<usize> = task.avoid.iter().filter_map(|id| ids.binary_search(id).ok()).collect();
         skipped.sort_unstable();
@@ -193,7 +189,7 @@ impl Cluster {
 
     /// Whether any node would start a task at once; `ours`: one that is not of the original system.
     pub fn has_free(&self, ours: bool) -> bool {
-        if ours { self.free_of_ours > 0 } else { !self.free.is_empty() }
+        if ours { !self.idle_ours.is_empty() } else { !self.idle.is_empty() }
     }
 
     /// Seconds that a node is expected to take for a unit of cost, refusals not counted.
@@ -224,10 +220,6 @@ impl Cluster {
         })
     }
 
-    fn is_original(&self, id: NodeId) -> bool {
-        self.nodes.get(&id).is_some_and(|known| known.view.is_original)
-    }
-
     /// What is expected of a node: of those that have done nothing yet what is usual; what made it look slow fades.
     fn pace_of(&self, now: Time, view: &NodeView) -> f64 {
         match view.pace {
@@ -256,34 +248,41 @@ impl Cluster {
     }
 
     fn renew(&mut self, now: Time, view: NodeView) {
-        self.forget(view.id);
-        self.remember(now, view);
-    }
-
-    fn remember(&mut self, now: Time, view: NodeView) {
         let id = view.id;
         let pace = self.pace_of(now, &view);
         let takes = view.available_at <= now;
-        let taken = view.running.len() + view.queued;
-        let free = if takes { view.slots.saturating_sub(taken) } else { 0 };
+        let free = view.free(now);
         let lanes = self.lanes_of(now, &view, pace, free);
-        lanes.iter().for_each(|&lane| self.lanes.insert(lane));
-        let first_end = (!view.running.is_empty()).then(|| lanes.iter().map(|lane| Seconds(lane.free_at)).min());
-        let first_end = first_end.flatten();
-        if let Some(end) = first_end {
-            self.first_ends.insert((end, id));
+        let first_end = match view.running.is_empty() {
+            true => None,
+            false => lanes.iter().map(|lane| (Seconds(lane.free_at), id)).min(),
+        };
+        let free_place = (free > 0).then(|| (Seconds(tried_pace(pace, &view)), id));
+        let new = Known { view, pace, takes, free, free_place, lanes, first_end };
+        let old = self.nodes.remove(&id);
+        self.exchange(id, old.as_ref(), Some(&new));
+        self.nodes.insert(id, new);
+    }
+
+    /// Puts a node where it belongs in all that is in order; what stays the same is left alone.
+    fn exchange(&mut self, id: NodeId, old: Option<&Known>, new: Option<&Known>) {
+        let none: &[Lane] = &[];
+        let lanes = |known: Option<&'_ Known>| known.map_or(none.to_vec(), |known| known.lanes.clone());
+        if old.map(|old| &old.lanes) != new.map(|new| &new.lanes) {
+            lanes(old).into_iter().for_each(|lane| self.lanes.remove(lane));
+            lanes(new).into_iter().for_each(|lane| self.lanes.insert(lane));
         }
-        if takes {
-            insert(&mut self.takers, id);
-            if !view.is_original {
-                insert(&mut self.ours, id);
-            }
-        }
-        if free > 0 {
-            self.free.insert((Seconds(tried_pace(pace, &view)), id));
-            self.free_of_ours += usize::from(!view.is_original);
-        }
-        self.nodes.insert(id, Known { view, pace, takes, free, lanes, first_end });
+        replace(&mut self.first_ends, old.and_then(|old| old.first_end), new.and_then(|new| new.first_end));
+        replace(&mut self.free, old.and_then(|old| old.free_place), new.and_then(|new| new.free_place));
+        let is_of_ours = |known: &&Known| !known.view.is_original;
+        let takes = |known: Option<&Known>| known.is_some_and(|known| known.takes);
+        let ours = |known: Option<&Known>| known.filter(is_of_ours).is_some_and(|known| known.takes);
+        belongs(&mut self.takers, id, takes(old), takes(new));
+        belongs(&mut self.ours, id, ours(old), ours(new));
+        let is_idle = |known: Option<&Known>| known.is_some_and(|known| known.free > 0);
+        belongs(&mut self.idle, id, is_idle(old), is_idle(new));
+        let is_idle = |known: Option<&Known>| is_idle(known.filter(is_of_ours));
+        belongs(&mut self.idle_ours, id, is_idle(old), is_idle(new));
     }
 
     fn lanes_of(&self, now: Time, view: &NodeView, pace: f64, free: usize) -> Vec<Lane> {
@@ -300,18 +299,7 @@ impl Cluster {
 
     fn forget(&mut self, id: NodeId) -> Option<NodeView> {
         let known = self.nodes.remove(&id)?;
-        known.lanes.iter().for_each(|&lane| self.lanes.remove(lane));
-        if let Some(end) = known.first_end {
-            self.first_ends.remove(&(end, id));
-        }
-        if known.takes {
-            remove(&mut self.takers, id);
-            remove(&mut self.ours, id);
-        }
-        if known.free > 0 {
-            self.free.remove(&(Seconds(tried_pace(known.pace, &known.view)), id));
-            self.free_of_ours -= usize::from(!known.view.is_original);
-        }
+        self.exchange(id, Some(&known), None);
         Some(known.view)
     }
 }
@@ -322,21 +310,28 @@ pub(super) fn tried_pace(pace: f64, view: &NodeView) -> f64 {
     pace * (1.0 + REFUSAL_COST * rate / (1.0 - rate))
 }
 
-fn insert(sorted: &mut Vec<NodeId>, id: NodeId) {
-    if let Err(place) = sorted.binary_search(&id) {
-        sorted.insert(place, id);
+fn replace<T: Ord>(set: &mut BTreeSet<T>, old: Option<T>, new: Option<T>) {
+    if old != new {
+        old.map(|old| set.remove(&old));
+        set.extend(new);
     }
 }
 
-fn remove(sorted: &mut Vec<NodeId>, id: NodeId) {
-    if let Ok(place) = sorted.binary_search(&id) {
-        sorted.remove(place);
+/// Sees to it that an id is in a sorted list, or is not.
+fn belongs(sorted: &mut Vec<NodeId>, id: NodeId, did: bool, does: bool) {
+    if did == does {
+        return;
+    }
+    match sorted.binary_search(&id) {
+        Ok(place) if !does => drop(sorted.remove(place)),
+        Err(place) if does => sorted.insert(place, id),
+        _ => {}
     }
 }
 
 /// The nodes that may have a task, in the order of their ids.
 pub struct Takers<'a> {
-    ids: Cow<'a, [NodeId]>,
+    ids: &'a [NodeId],
     /// The places of those that may not.
     skipped: Vec<usize>,
 }

@@ -9,7 +9,7 @@ const BLOCK: usize = 256;
 const ONE_BY_ONE: usize = 128;
 
 /// A slot that is taken until a moment, in seconds, and what it needs for a unit of cost from then on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Lane {
     pub(super) node: NodeId,
     pub(super) free_at: f64,
@@ -31,7 +31,6 @@ impl Placed {
     }
 }
 
-#[derive(Default)]
 struct Block {
     lanes: Vec<Placed>,
     /// Tasks for each second, of all lanes together.
@@ -41,10 +40,43 @@ struct Block {
     /// The least and the most seconds that a task takes in one of them.
     quickest: f64,
     slowest: f64,
+    /// How often lanes have come or gone since all were summed up.
+    changes: usize,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        let (quickest, slowest) = (f64::INFINITY, 0.0);
+        Self { lanes: Vec::new(), speed: 0.0, done: 0.0, quickest, slowest, changes: 0 }
+    }
 }
 
 impl Block {
+    fn add(&mut self, placed: &Placed) {
+        self.speed += 1.0 / placed.takes;
+        self.done += placed.lane.free_at / placed.takes;
+        self.quickest = self.quickest.min(placed.takes);
+        self.slowest = self.slowest.max(placed.takes);
+        self.changed();
+    }
+
+    /// The extremes stay: they are too wide for a while, and decisions take a little longer.
+    fn subtract(&mut self, placed: &Placed) {
+        self.speed -= 1.0 / placed.takes;
+        self.done -= placed.lane.free_at / placed.takes;
+        self.changed();
+    }
+
+    /// Sums up anew now and then, so that rounding does not add up.
+    fn changed(&mut self) {
+        self.changes += 1;
+        if self.changes >= BLOCK / 2 {
+            self.sum_up();
+        }
+    }
+
     fn sum_up(&mut self) {
+        self.changes = 0;
         self.speed = self.lanes.iter().map(|placed| 1.0 / placed.takes).sum();
         self.done = self.lanes.iter().map(|placed| placed.lane.free_at / placed.takes).sum();
         self.quickest = self.lanes.iter().map(|placed| placed.takes).fold(f64::INFINITY, f64::min);
@@ -97,12 +129,13 @@ impl Lanes {
         let block = &mut self.blocks[at];
         let place = block.lanes.partition_point(|other| other.is_before(placed.end, lane.node));
         block.lanes.insert(place, placed);
+        block.add(&placed);
         if block.lanes.len() > BLOCK {
             let mut upper = Block { lanes: block.lanes.split_off(BLOCK / 2), ..Block::default() };
+            block.sum_up();
             upper.sum_up();
             self.blocks.insert(at + 1, upper);
         }
-        self.blocks[at].sum_up();
     }
 
     /// Removes a lane that was inserted just so.
@@ -112,12 +145,15 @@ impl Lanes {
         let block = &mut self.blocks[at];
         let place = block.lanes.partition_point(|other| other.is_before(placed.end, lane.node));
         if block.lanes.get(place).is_some_and(|other| other.lane.node == lane.node) {
-            block.lanes.remove(place);
+            let gone = block.lanes.remove(place);
+            block.subtract(&gone);
         }
-        if block.lanes.is_empty() && self.blocks.len() > 1 {
-            self.blocks.remove(at);
-        } else {
-            self.blocks[at].sum_up();
+        if block.lanes.is_empty() {
+            // The last one is kept: there is always a block to insert into.
+            *block = Block::default();
+            if self.blocks.len() > 1 {
+                self.blocks.remove(at);
+            }
         }
     }
 

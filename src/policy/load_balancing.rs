@@ -175,6 +175,7 @@ fn fastest<'t, 'a>(
 mod tests {
     use super::*;
     use crate::types::NodeId;
+    use proptest::prelude::*;
 
     fn node(id: u32, pace: Option<f64>) -> NodeView {
         NodeView { pace, ..NodeView::new(NodeId(id)) }
@@ -184,6 +185,49 @@ mod tests {
         let tasks = vec![TaskView::of(1.0); count];
         let plan = LoadBalancing.plan(now, &Waiting::only(&tasks), &Cluster::of(now, nodes));
         plan.iter().map(|(place, decision)| (*place, decision.node.0)).collect()
+    }
+
+    fn nodes() -> impl Strategy<Value = Vec<NodeView>> {
+        let node = (
+            // What is expected of the others may be up to a twentieth off.
+            (0.1f64..10.0).prop_map(Some),
+            1..3usize,
+            prop::collection::vec((0..10_000u64, 0.1f64..5.0), 0..2),
+            prop_oneof![3 => Just(0.0), 1 => 0.0f64..1.0],
+            prop_oneof![5 => Just(0), 1 => 10_001..14_000u64],
+        );
+        let view = |(id, (pace, slots, running, refusal_rate, available_at))| NodeView {
+            slots,
+            running: Vec::into_iter(running)
+                .map(|(since, cost)| (Time(Duration::from_millis(since)), cost))
+                .collect(),
+            pace,
+            pace_since: Time(Duration::from_secs(10)),
+            refusal_rate,
+            available_at: Time(Duration::from_millis(available_at)),
+            ..NodeView::new(NodeId(id))
+        };
+        prop::collection::vec(node, 1..25).prop_map(move |nodes| (0..).zip(nodes).map(view).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// What is done with many nodes and tasks is what is done with few.
+        #[test]
+        fn the_quick_way_decides_as_laying_all_tasks_does(nodes in nodes(), count in 1..33usize) {
+            let now = Time(Duration::from_secs(10));
+            let tasks = vec![TaskView::of(1.0); count];
+            let mut cluster = Cluster::of(now, &nodes);
+            cluster.review(now, Some(1.0));
+            let given = |plan: Vec<(usize, Decision)>| {
+                let mut given: Vec<NodeId> = plan.into_iter().map(|(_, decision)| decision.node).collect();
+                given.sort_unstable();
+                given
+            };
+            let quick = fill_free(now, &Waiting::only(&tasks), &cluster);
+            prop_assert_eq!(given(quick), given(lay_all(now, &tasks, &cluster)));
+        }
     }
 
     #[test]
