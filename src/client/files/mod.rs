@@ -10,18 +10,22 @@ mod target;
 
 pub use target::inside;
 
-use crate::rpc::{Address, Client, Dialer, FetchError, Input, Output, RpcError};
+use super::leader::{Connection, Leader};
+use crate::rpc::{Address, Dialer, FetchError, RpcError};
 use crate::types::Digest;
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
-use crate::wire::coordinator::{CoordinatorSyncClient, FileVersion, TCoordinatorSyncClient};
+use crate::wire::coordinator::{FileVersion, TCoordinatorSyncClient};
 use serde::Serialize;
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The most versions, files or blobs that one answer has.
 const PAGE: i32 = 10_000;
 
-type Coordinator = Client<CoordinatorSyncClient<Input, Output>>;
+/// How long a coordinator that leads is looked for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A version of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -129,20 +133,23 @@ pub struct Held {
 
 /// The files of a cluster.
 pub struct Files {
-    coordinators: Vec<Address>,
+    leader: Leader,
     dialer: Dialer,
-    client: Coordinator,
 }
 
 impl Files {
-    /// Connects to the first coordinator that answers.
+    /// Finds the coordinator that leads; its successor is found, too, should it be gone.
     ///
     /// # Errors
-    /// None does.
+    /// None answers, or none leads.
     pub fn connect(coordinators: &[Address]) -> Result<Self, FilesError> {
         let dialer = Dialer::default();
-        let client = connect(coordinators, &dialer)?;
-        Ok(Self { coordinators: coordinators.to_vec(), dialer, client })
+        let leader = Leader::find(coordinators, dialer.clone(), PATIENCE)?;
+        Ok(Self { leader, dialer })
+    }
+
+    fn call<T>(&mut self, call: impl Fn(&mut Connection) -> Result<T, RpcError>) -> Result<T, FilesError> {
+        self.leader.call(&|| true, call).map_err(refused)
     }
 
     /// The versions of a file, the newest first, deletions among them; at most `limit`. None if there is no such file.
@@ -151,7 +158,7 @@ impl Files {
     /// The coordinator's.
     pub fn versions(&mut self, name: &str, limit: usize) -> Result<Vec<Version>, FilesError> {
         let limit = i32::try_from(limit).unwrap_or(PAGE).min(PAGE);
-        let versions = self.client.call(|c| c.file_versions(name.to_owned(), limit)).map_err(refused)?;
+        let versions = self.call(|leader| leader.call(|c| c.file_versions(name.to_owned(), limit)))?;
         Ok(versions.into_iter().map(Version::from).collect())
     }
 
@@ -181,7 +188,11 @@ impl Files {
         let mut all: Vec<Version> = Vec::new();
         loop {
             let after = all.last().map(|last| last.name.clone()).unwrap_or_default();
-            let page = self.client.call(|c| c.list_files(pattern.to_owned(), after, PAGE)).map_err(refused)?;
+            let list = || (pattern.to_owned(), after.clone());
+            let page = self.call(|leader| {
+                let (pattern, after) = list();
+                leader.call(|c| c.list_files(pattern, after, PAGE))
+            })?;
             if page.is_empty() {
                 return Ok(all);
             }
@@ -194,8 +205,20 @@ impl Files {
     /// # Errors
     /// There is no such file, or it is deleted; the coordinator's.
     pub fn delete(&mut self, name: &str) -> Result<Version, FilesError> {
-        self.version(name, None)?;
-        Ok(self.client.call(|c| c.delete_file(name.to_owned())).map_err(refused)?.into())
+        let before = self.version(name, None)?;
+        let asked = Cell::new(false);
+        let deletion = self.call(|leader| {
+            // If the answer was lost it may have been done.
+            if asked.replace(true)
+                && let Some(newest) = newest(leader, name)?
+                && newest.version > before.version
+                && newest.digest.is_empty()
+            {
+                return Ok(newest);
+            }
+            leader.call(|c| c.delete_file(name.to_owned()))
+        })?;
+        Ok(deletion.into())
     }
 
     /// Removes all but the newest `keep` versions of each file, and what nothing refers to any more.
@@ -203,9 +226,11 @@ impl Files {
     /// # Errors
     /// The coordinator's.
     pub fn collect(&mut self, keep: i32) -> Result<Collected, FilesError> {
-        // It may take long, and is not to be started twice.
-        self.client.set_timeout(None);
-        let report = self.client.call(|c| c.collect_garbage(keep)).map_err(refused)?;
+        let report = self.call(|leader| {
+            // It may take long.
+            leader.set_timeout(None);
+            leader.call(|c| c.collect_garbage(keep))
+        })?;
         Ok(Collected {
             versions_removed: report.versions_removed,
             blobs_removed: report.blobs_removed,
@@ -216,7 +241,7 @@ impl Files {
 
     /// Where a version may be fetched: the coordinator first, then the nodes that hold it.
     fn sources(&self, version: &Version) -> Vec<Address> {
-        let mut sources = vec![self.client.address().clone()];
+        let mut sources = vec![self.leader.address()];
         sources.extend(version.holders.iter().filter_map(|holder| holder.parse().ok()));
         sources
     }
@@ -243,15 +268,9 @@ pub fn held_by(member: &Address) -> Result<Vec<Held>, FilesError> {
     }
 }
 
-fn connect(coordinators: &[Address], dialer: &Dialer) -> Result<Coordinator, FilesError> {
-    let mut last = None;
-    for address in coordinators {
-        match dialer.dial(address) {
-            Ok(connection) => return Ok(connection.client(CoordinatorSyncClient::new)),
-            Err(e) => last = Some(e),
-        }
-    }
-    Err(last.map_or_else(|| FilesError::Nonsense("no coordinator is named".to_owned()), FilesError::from))
+/// The newest version of a file, as one coordinator tells it.
+fn newest(leader: &mut Connection, name: &str) -> Result<Option<FileVersion>, RpcError> {
+    Ok(leader.call(|c| c.file_versions(name.to_owned(), 1))?.pop())
 }
 
 /// What the coordinator does not take is the user's to mend.

@@ -1,19 +1,17 @@
 //! Owns putting a file: its digest first, then the bytes that the coordinator lacks, then the new version.
 
-use super::{Files, FilesError, Put, Step, connect, refused};
-use crate::rpc::RpcError;
+use super::{Connection, Files, FilesError, Put, Step, Version, newest};
 use crate::types::Digest;
 use crate::wire::CHUNK;
 use crate::wire::blobs::TBlobStoreSyncClient;
 use crate::wire::coordinator::TCoordinatorSyncClient;
 use sha2::Digest as _;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
-/// How often an upload goes on by itself after its connection broke.
-const RETRIES: u32 = 5;
 /// How long copies are waited for, beside the time that their bytes take.
 const COPY_TIME: Duration = Duration::from_secs(10);
 /// Bytes in a second that copies are expected to be made at, at the least.
@@ -33,89 +31,100 @@ impl Files {
     ) -> Result<Put, FilesError> {
         let mut file = open(path)?;
         // A name that is not taken is told before anything is read or sent.
-        self.versions(name, 1)?;
+        let before = self.versions(name, 1)?.first().map_or(0, |newest| newest.version);
         let (digest, size) = digest_of(&mut file, path, watcher)?;
-        let mut sent = 0;
-        let wait = COPY_TIME + Duration::from_secs(size / COPY_RATE);
-        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        let mut upload = Upload { file, path, digest, size, sent: 0, watcher };
         // A blob that nothing referred to may be collected between the question and the commit: it is sent again.
         for again in [true, false] {
-            sent += self.send(&mut file, path, &digest, size, watcher)?;
-            watcher(Step::Copies);
-            self.client.set_timeout(Some(wait + self.dialer.timeouts.answer.unwrap_or_default()));
-            let version = self
-                .client
-                .call(|c| c.put_file(name.to_owned(), digest.to_string(), size as i64, replicas, wait_ms));
-            self.client.set_timeout(self.dialer.timeouts.answer);
-            match version {
-                Ok(version) => return Ok(Put { version: version.into(), sent }),
-                Err(RpcError::Remote { .. }) if again && sent < size => {}
-                Err(e) => return Err(refused(e)),
+            self.send(&mut upload)?;
+            (upload.watcher)(Step::Copies);
+            match self.commit(name, &digest, size, replicas, before) {
+                Ok(version) => return Ok(Put { version, sent: upload.sent }),
+                Err(FilesError::Refused { .. }) if again => {}
+                Err(e) => return Err(e),
             }
         }
         Err(FilesError::Nonsense(format!("the coordinator does not keep {}", digest.short())))
     }
 
-    /// Sends what the coordinator lacks of a blob; how many bytes that were.
-    fn send(
+    /// Makes a blob the next version; `before` was the newest.
+    fn commit(
         &mut self,
-        file: &mut File,
-        path: &Path,
+        name: &str,
         digest: &Digest,
         size: u64,
-        watcher: &mut dyn FnMut(Step),
-    ) -> Result<u64, FilesError> {
-        let mut sent = 0;
-        let mut retries = 0;
-        loop {
-            match self.send_once(file, path, digest, size, &mut sent, watcher) {
-                Err(FilesError::Rpc(e)) if retries < RETRIES => {
-                    log::warn!("{e}; going on");
-                    std::thread::sleep(Duration::from_millis(100) * 2u32.pow(retries));
-                    retries += 1;
-                    // Whoever cannot be reached now may be at the next attempt.
-                    if let Ok(client) = connect(&self.coordinators, &self.dialer) {
-                        self.client = client;
-                    }
-                }
-                other => return other.map(|()| sent),
+        replicas: i32,
+        before: i64,
+    ) -> Result<Version, FilesError> {
+        let wait = COPY_TIME + Duration::from_secs(size / COPY_RATE);
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        let usual = self.dialer.timeouts.answer;
+        let asked = Cell::new(false);
+        let version = self.call(|leader| {
+            // If the answer was lost it may have been done.
+            if asked.replace(true)
+                && let Some(newest) = newest(leader, name)?
+                && newest.version > before
+                && newest.digest == digest.to_string()
+            {
+                return Ok(newest);
             }
-        }
+            leader.set_timeout(Some(wait + usual.unwrap_or_default()));
+            let put =
+                leader.call(|c| c.put_file(name.to_owned(), digest.to_string(), size as i64, replicas, wait_ms));
+            leader.set_timeout(usual);
+            put
+        })?;
+        Ok(version.into())
     }
 
-    fn send_once(
-        &mut self,
-        file: &mut File,
-        path: &Path,
-        digest: &Digest,
-        size: u64,
-        sent: &mut u64,
-        watcher: &mut dyn FnMut(Step),
-    ) -> Result<(), FilesError> {
-        let missing = self.client.call(|c| c.missing_blobs(vec![digest.to_string()])).map_err(refused)?;
+    /// Sends what the coordinator lacks of a blob, to its successor if it is gone meanwhile.
+    fn send(&mut self, upload: &mut Upload<'_>) -> Result<(), FilesError> {
+        let upload = RefCell::new(upload);
+        // An error of the file here is none of the connection's.
+        self.call(|leader| match upload.borrow_mut().send(leader) {
+            Err(FilesError::Rpc(e)) => Err(e),
+            other => Ok(other),
+        })?
+    }
+}
+
+/// A file on its way.
+struct Upload<'a> {
+    file: File,
+    path: &'a Path,
+    digest: Digest,
+    size: u64,
+    /// Bytes that were sent, in all attempts.
+    sent: u64,
+    watcher: &'a mut dyn FnMut(Step),
+}
+
+impl Upload<'_> {
+    fn send(&mut self, leader: &mut Connection) -> Result<(), FilesError> {
+        let (digest, size) = (self.digest, self.size);
+        let missing = leader.call(|c| c.missing_blobs(vec![digest.to_string()]))?;
         if missing.is_empty() {
-            watcher(Step::Moved { done: size, total: size });
+            (self.watcher)(Step::Moved { done: size, total: size });
             return Ok(());
         }
-        let progress = self.client.call(|c| c.blob_progress(digest.to_string(), size as i64)).map_err(refused)?;
-        let mut offset = u64::try_from(progress).unwrap_or(0).min(size);
+        let progress = leader.call(|c| c.blob_progress(digest.to_string(), size as i64))?;
         // The last bytes are what makes a blob whole, so some are sent even if all have come.
-        if offset == size {
-            offset = 0;
-        }
-        file.seek(SeekFrom::Start(offset)).map_err(FilesError::local("read", path))?;
+        let mut offset = u64::try_from(progress).ok().filter(|&progress| progress < size).unwrap_or(0);
+        let unreadable = || FilesError::local("read", self.path);
+        self.file.seek(SeekFrom::Start(offset)).map_err(unreadable())?;
         loop {
-            let mut chunk = Vec::with_capacity(CHUNK.min((size - offset) as usize));
             let wanted = (size - offset).min(CHUNK as u64);
-            file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(FilesError::local("read", path))?;
+            let mut chunk = Vec::with_capacity(wanted as usize);
+            self.file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(unreadable())?;
             if (chunk.len() as u64) < wanted {
-                return Err(FilesError::Unfit { path: path.to_path_buf(), reason: "it became shorter meanwhile" });
+                let reason = "it became shorter meanwhile";
+                return Err(FilesError::Unfit { path: self.path.to_path_buf(), reason });
             }
-            let put = self.client.call(|c| c.put_blob(digest.to_string(), offset as i64, size as i64, chunk));
-            put.map_err(refused)?;
+            leader.call(|c| c.put_blob(digest.to_string(), offset as i64, size as i64, chunk))?;
             offset += wanted;
-            *sent += wanted;
-            watcher(Step::Moved { done: offset, total: size });
+            self.sent += wanted;
+            (self.watcher)(Step::Moved { done: offset, total: size });
             if offset >= size {
                 return Ok(());
             }
