@@ -22,6 +22,7 @@
 //! | [`store`] | blobs by their digests |
 //! | [`membership`] | who is in the cluster, by SWIM |
 //! | [`gossip`] | membership over UDP, and the calls about it |
+//! | [`sim`] | a whole cluster under virtual time, with everything that may go wrong |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
 //! | [`report`] | a run's page: HTML and SVG |
@@ -77,6 +78,7 @@ pub mod placement;
 pub mod policy;
 pub mod report;
 pub mod rpc;
+pub mod sim;
 pub mod store;
 pub mod tenure;
 pub mod types;

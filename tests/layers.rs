@@ -43,6 +43,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
         ],
     ),
     ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
+    ("sim", 7, &["types", "data", "model", "policy", "membership", "jobs", "ledger", "engine", "tenure"]),
     ("report", 8, &["jobs", "client"]),
     (
         "cli",
@@ -78,6 +79,7 @@ const PURE: &[&str] = &[
     "ledger",
     "engine",
     "tenure",
+    "sim",
     "report",
 ];
 

@@ -21,12 +21,14 @@ mod quorum;
 mod restore;
 mod run;
 mod schedule;
+mod sizes;
 mod timers;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
 pub use run::MOST_SPANS;
+pub use sizes::Sizes;
 
 use crate::jobs::Effect;
 use crate::jobs::Job;

@@ -134,6 +134,11 @@ impl Nodes {
         true
     }
 
+    /// How many are in the list, with those that have gone.
+    pub(super) fn known(&self) -> usize {
+        self.known.len()
+    }
+
     pub(super) fn counts(&self) -> Counts {
         self.counts
     }

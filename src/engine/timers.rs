@@ -80,6 +80,11 @@ impl Timers {
         due
     }
 
+    /// How many are set.
+    pub(super) fn count(&self) -> usize {
+        self.set.len()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         assert_eq!(self.set.len(), self.order.len());

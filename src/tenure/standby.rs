@@ -92,10 +92,21 @@ async fn newest_leader(desk: &Desk, seen: &mut Seen) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Takes the next epoch, replays the log, and writes its first entry of that epoch.
+/// The ledger as far as it was read, and its last position.
+type Read = (Ledger, u64);
+
+/// Replays the log, takes the next epoch, reads what has come meanwhile, and writes its first entry of that epoch.
 async fn claim(desk: &Desk, seen: &mut Seen, address: &str, instance: &str) -> Result<Term, Lost> {
     newest_leader(desk, seen).await?;
+    let before = seen.leader.as_ref().map(|leader| leader.epoch);
+    // Others wait for whoever has taken the epoch, but not for long: what can be read before is read before.
+    let mut read = newest_snapshot(desk).await?;
+    catch_up(desk, &mut read, None).await?;
+    newest_leader(desk, seen).await?;
     let (epoch, cluster) = match &seen.leader {
+        Some(last) if before != Some(last.epoch) => {
+            return Err(Lost::Because(format!("{} was faster", last.address)));
+        }
         Some(last) => (Epoch(last.epoch.0 + 1), last.cluster.clone()),
         // The first process to lead names the store.
         None => (Epoch(1), instance.to_owned()),
@@ -107,18 +118,24 @@ async fn claim(desk: &Desk, seen: &mut Seen, address: &str, instance: &str) -> R
         return Err(Lost::Because(format!("{} was faster", other.address)));
     }
     seen.leader = Some(leader.clone());
-    let (mut ledger, mut position) = newest_snapshot(desk).await?;
+    begin(desk, seen, leader, read).await
+}
+
+/// Reads the rest of the log, and writes the first entry of a new epoch behind it.
+async fn begin(desk: &Desk, seen: &mut Seen, leader: Leader, mut read: Read) -> Result<Term, Lost> {
+    let epoch = leader.epoch;
+    let mut is_read_anew = false;
     loop {
-        while let Some(entry) = next_entry(desk, &ledger, position + 1).await? {
-            if entry.epoch > epoch {
-                return Err(Lost::Because(format!("{} leads by now", entry.leader)));
-            }
-            entry.apply_to(&mut ledger);
-            position += 1;
-        }
+        catch_up(desk, &mut read, Some(epoch)).await?;
+        let (ledger, position) = &read;
         // Objects beyond a gap: what was read is not all of it, and must not be continued.
-        if let Some(beyond) = desk.list(LOG, &keys::log(position)).await?.first() {
+        if let Some(beyond) = desk.list(LOG, &keys::log(*position)).await?.first() {
             if *beyond == keys::log(position + 1) {
+                continue;
+            }
+            // The leader before may have cut the log off meanwhile.
+            if !std::mem::replace(&mut is_read_anew, true) {
+                read = newest_snapshot(desk).await?;
                 continue;
             }
             superseded(desk, epoch).await?;
@@ -133,14 +150,27 @@ async fn claim(desk: &Desk, seen: &mut Seen, address: &str, instance: &str) -> R
             records: Vec::new(),
         };
         // If it is taken, the leader before was still writing: that is read, and the next place tried.
-        if let Put::Ours = desk.put(keys::log(position + 1), first.write(&ledger).bytes).await? {
+        let position = position + 1;
+        if let Put::Ours = desk.put(keys::log(position), first.write(ledger).bytes).await? {
             // As after every entry: see `lead`.
             superseded(desk, epoch).await?;
-            *desk.ledger() = ledger;
-            seen.log = keys::log(position + 1);
-            return Ok(Term { leader, position: position + 1 });
+            *desk.ledger() = read.0;
+            seen.log = keys::log(position);
+            return Ok(Term { leader, position });
         }
     }
+}
+
+/// Reads the log to its end; fails if it is of a later epoch than the own.
+async fn catch_up(desk: &Desk, read: &mut Read, own: Option<Epoch>) -> Result<(), Lost> {
+    while let Some(entry) = next_entry(desk, &read.0, read.1 + 1).await? {
+        if own.is_some_and(|own| entry.epoch > own) {
+            return Err(Lost::Because(format!("{} leads by now", entry.leader)));
+        }
+        entry.apply_to(&mut read.0);
+        read.1 += 1;
+    }
+    Ok(())
 }
 
 /// Fails if another has taken a later epoch: one that sleeps on its way may find that the log has gone on without it.
@@ -156,7 +186,7 @@ async fn superseded(desk: &Desk, epoch: Epoch) -> Result<(), Lost> {
 }
 
 /// The newest snapshot that can be read, and its position.
-async fn newest_snapshot(desk: &Desk) -> Result<(Ledger, u64), Lost> {
+async fn newest_snapshot(desk: &Desk) -> Result<Read, Lost> {
     let mut damaged = None;
     for key in desk.list(SNAPSHOTS, "").await?.into_iter().rev() {
         let (Some(position), Some(bytes)) = (keys::number(&key), desk.get(key.clone()).await?) else { continue };
