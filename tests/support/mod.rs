@@ -114,7 +114,8 @@ impl Coordinator {
         std::fs::write(&file, list).expect("the nodes file can be written");
         let file = file.to_string_lossy().into_owned();
         let store = directory.path().join("store").to_string_lossy().into_owned();
-        let args = ["coordinator", "0", policy, "--nodes", &file, "--store", &store];
+        // Ports are used again: gossip would bring the nodes of other tests.
+        let args = ["coordinator", "0", policy, "--nodes", &file, "--store", &store, "--no-gossip"];
         let server = Server::start(&[&args, more].concat());
         Self { server, directory }
     }
