@@ -107,15 +107,20 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
+    /// One that knows these nodes alone: ports are used again, and gossip would bring the nodes of other tests.
     pub fn start(policy: &str, nodes: &[SocketAddr], more: &[&str]) -> Self {
+        Self::in_gossip(policy, nodes, &[&["--no-gossip"], more].concat())
+    }
+
+    /// One that takes part in gossip.
+    pub fn in_gossip(policy: &str, nodes: &[SocketAddr], more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the test");
         let file = directory.path().join("compute_nodes.txt");
         let list: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();
         std::fs::write(&file, list).expect("the nodes file can be written");
         let file = file.to_string_lossy().into_owned();
         let store = directory.path().join("store").to_string_lossy().into_owned();
-        // Ports are used again: gossip would bring the nodes of other tests.
-        let args = ["coordinator", "0", policy, "--nodes", &file, "--store", &store, "--no-gossip"];
+        let args = ["coordinator", "0", policy, "--nodes", &file, "--store", &store];
         let server = Server::start(&[&args, more].concat());
         Self { server, directory }
     }
