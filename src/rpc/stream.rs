@@ -20,7 +20,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// See [`SinkError`].
-    fn take(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
+    fn take(&mut self, bytes: Vec<u8>) -> Result<(), SinkError>;
 
     /// Forgets all bytes.
     ///
@@ -114,13 +114,13 @@ fn stream(dialer: &Dialer, source: &Address, digest: &Digest, size: u64, sink: &
     if start >= size {
         // Also of an empty blob: somebody must say that it is there, or that it is not.
         let bytes = lane(dialer, source).and_then(|mut lane| lane.chunk(digest, start, 0)).map_err(Stop::Rpc)?;
-        return sink.take(&bytes).map_err(Stop::Sink);
+        return sink.take(bytes).map_err(Stop::Sink);
     }
     let chunks = (size - start).div_ceil(CHUNK as u64);
     if chunks == 1 {
         let wanted = (size - start) as usize;
         let bytes = lane(dialer, source).and_then(|mut lane| lane.chunk(digest, start, wanted));
-        return sink.take(&bytes.map_err(Stop::Rpc)?).map_err(Stop::Sink);
+        return sink.take(bytes.map_err(Stop::Rpc)?).map_err(Stop::Sink);
     }
     thread::scope(|scope| {
         let lanes = LANES.min(usize::try_from(chunks).unwrap_or(LANES));
@@ -140,7 +140,7 @@ fn stream(dialer: &Dialer, source: &Address, digest: &Digest, size: u64, sink: &
             let place = (chunk % lanes as u64) as usize;
             let closed = || Err(RpcError::Closed { address: source.clone() });
             let bytes = incoming[place].recv().unwrap_or_else(|_| closed()).map_err(Stop::Rpc)?;
-            sink.take(&bytes).map_err(Stop::Sink)?;
+            sink.take(bytes).map_err(Stop::Sink)?;
         }
         Ok(())
     })

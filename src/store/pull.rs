@@ -35,7 +35,7 @@ impl Sink for Pull<'_> {
         self.upload.as_ref().map_or(0, ArchiveUpload::progress)
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
+    fn take(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
         if !(self.wanted)() {
             return Err(SinkError::Unwanted);
         }
@@ -43,7 +43,7 @@ impl Sink for Pull<'_> {
             Some(upload) => upload,
             none => none.insert(self.archive.upload(self.digest, self.size).map_err(broken)?),
         };
-        match upload.add(upload.progress(), bytes) {
+        match upload.add(upload.progress(), &bytes) {
             Ok(_) => Ok(()),
             Err(StoreError::Digest { claimed, actual }) => Err(SinkError::Wrong { digest: claimed, actual }),
             Err(e) => Err(broken(e)),

@@ -3,6 +3,7 @@
 //! Files of any size take a few MiB of memory. What is broken off goes on where it stopped when it is done again:
 //! the coordinator keeps what has come of an upload for a while, and a download leaves what it has beside its target.
 
+mod digester;
 mod get;
 mod part;
 mod put;

@@ -1,9 +1,9 @@
 //! Owns a file that is being fetched: what has come, beside the target, until it is whole and right.
 
+use super::digester::Digester;
 use crate::rpc::{Sink, SinkError};
 use crate::types::Digest;
 use crate::wire::CHUNK;
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -15,7 +15,7 @@ pub(super) struct Part<'w> {
     digest: Digest,
     size: u64,
     position: u64,
-    hasher: Sha256,
+    digester: Digester,
     /// Bytes that were taken.
     received: u64,
     watcher: &'w mut dyn FnMut(u64),
@@ -32,17 +32,18 @@ impl<'w> Part<'w> {
         watcher: &'w mut dyn FnMut(u64),
     ) -> io::Result<Self> {
         let there = file.metadata()?.len().saturating_sub(base);
-        let mut part = Self { file, base, digest, size, position: 0, hasher: Sha256::new(), received: 0, watcher };
+        let mut part =
+            Self { file, base, digest, size, position: 0, digester: Digester::new(), received: 0, watcher };
         if there > size {
             part.clear()?;
         }
         part.file.seek(SeekFrom::Start(base))?;
-        let mut bytes = vec![0; CHUNK];
         loop {
-            match part.file.read(&mut bytes)? {
+            let mut bytes = Vec::with_capacity(CHUNK);
+            match Read::by_ref(part.file).take(CHUNK as u64).read_to_end(&mut bytes)? {
                 0 => return Ok(part),
                 count => {
-                    part.hasher.update(&bytes[..count]);
+                    part.digester.add(bytes);
                     part.position += count as u64;
                 }
             }
@@ -57,7 +58,7 @@ impl<'w> Part<'w> {
     fn clear(&mut self) -> io::Result<()> {
         self.file.set_len(self.base)?;
         self.file.seek(SeekFrom::Start(self.base))?;
-        self.hasher = Sha256::new();
+        self.digester = Digester::new();
         self.position = 0;
         Ok(())
     }
@@ -68,16 +69,19 @@ impl Sink for Part<'_> {
         self.position
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
-        self.file.write_all(bytes).map_err(broken)?;
-        self.hasher.update(bytes);
+    fn take(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+        self.file.write_all(&bytes).map_err(broken)?;
+        if self.position + (bytes.len() as u64) < self.size {
+            self.digester.overlap().map_err(broken)?;
+        }
         self.position += bytes.len() as u64;
         self.received += bytes.len() as u64;
+        self.digester.add(bytes);
         (self.watcher)(self.position);
         if self.position < self.size {
             return Ok(());
         }
-        let actual = Digest(self.hasher.clone().finalize().into());
+        let actual = self.digester.finish().map_err(broken)?;
         if actual == self.digest { Ok(()) } else { Err(SinkError::Wrong { digest: self.digest, actual }) }
     }
 
