@@ -238,13 +238,20 @@ impl Keeper {
 
     /// How long nothing is to be done if nothing happens; at most a second.
     pub fn pause(&mut self, now: Time) -> Duration {
-        let mut pause = Duration::from_secs(1);
-        if !self.touched.is_empty() {
-            pause = pause.min(self.settled.since(now).max(Duration::from_millis(10)));
-            self.bucket.level(now);
-            pause = pause.min(self.bucket.wait().max(Duration::from_millis(10)));
-        }
-        pause
+        let longest = Duration::from_secs(1);
+        // What waits for room at a node is looked at again when the node answers.
+        let due = match self.bucket.level(now) {
+            _ if self.touched.is_empty() => longest,
+            _ if now < self.settled => self.settled.since(now),
+            level if level <= 0 => self.bucket.wait(),
+            _ => longest,
+        };
+        due.clamp(Duration::from_millis(10), longest)
+    }
+
+    /// Which nodes there are is about to be found out anew: until the time to settle is over nothing is restored.
+    pub fn settle(&mut self, now: Time) {
+        self.settled = now + self.settings.settle;
     }
 
     /// The nodes that answer and have a copy, ascending.

@@ -223,7 +223,8 @@ impl Loop {
             }
         };
         log::debug!("{} versions are to have copies", wanted.len());
-        self.keeping.change(|keeper, _| {
+        self.keeping.change(|keeper, now| {
+            keeper.settle(now);
             for (digest, size, copies) in wanted {
                 if !keeper.wants(&digest) {
                     keeper.want(digest, size, copies, false);
