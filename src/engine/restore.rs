@@ -2,10 +2,9 @@
 
 use super::{Action, Engine, Run};
 use crate::jobs::Job;
-use crate::ledger::{ClosedRound, History, Record};
+use crate::ledger::{History, Record};
 use crate::types::{JobId, NodeId, Time};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 impl Engine {
     pub(super) fn restore(
@@ -29,7 +28,7 @@ impl Engine {
         let spans = history.closed.iter().map(|closed| closed.spans.len()).sum();
         run.goes_on(history.elapsed, rounds, spans);
         for closed in history.closed {
-            run.news.closed.push_back((0, renumbered(closed, &here)));
+            run.news.closed.push_back((0, closed.renumbered(&here)));
         }
         for standing in history.standings {
             let node = self.nodes.remember(&standing.address);
@@ -57,12 +56,4 @@ impl Engine {
         }
         self.open_ready(now, job);
     }
-}
-
-fn renumbered(mut closed: Arc<ClosedRound>, here: &BTreeMap<NodeId, NodeId>) -> Arc<ClosedRound> {
-    let moved = |node: NodeId| here.get(&node).copied().unwrap_or(node);
-    if closed.spans.iter().any(|span| moved(span.node) != span.node) {
-        Arc::make_mut(&mut closed).spans.iter_mut().for_each(|span| span.node = moved(span.node));
-    }
-    closed
 }

@@ -51,6 +51,29 @@ impl History {
         }
     }
 
+    /// The numbers that nodes of a record have here, by their numbers in the process that wrote it: one address has one
+    /// number, whatever each process called it.
+    fn numbers(&mut self, written: &[(NodeId, String)]) -> BTreeMap<NodeId, NodeId> {
+        let mut known: BTreeMap<String, NodeId> = BTreeMap::new();
+        let mut here = BTreeMap::new();
+        for (id, address) in written {
+            if self.nodes.get(id) == Some(address) {
+                here.insert(*id, *id);
+                continue;
+            }
+            if known.is_empty() {
+                known = self.nodes.iter().map(|(id, address)| (address.clone(), *id)).collect();
+            }
+            let number = *known.entry(address.clone()).or_insert_with(|| {
+                let next = self.nodes.last_key_value().map_or(0, |(last, _)| last.0.saturating_add(1));
+                if self.nodes.contains_key(id) { NodeId(next) } else { *id }
+            });
+            self.nodes.entry(number).or_insert_with(|| address.clone());
+            here.insert(*id, number);
+        }
+        here
+    }
+
     /// What it saved, and its model.
     fn blobs(&self) -> impl Iterator<Item = &Arc<Blob>> {
         let saved = self.saved.iter().flat_map(|saved| &saved.blobs);
@@ -112,10 +135,10 @@ impl Ledger {
                 history.answers.clear();
             }
             Record::Closed { round, nodes, elapsed, .. } => {
-                history.nodes.extend(nodes.iter().cloned());
                 history.elapsed = *elapsed;
                 if history.closed.last().is_none_or(|last| last.round < round.round) {
-                    history.closed.push(round.clone());
+                    let here = history.numbers(nodes);
+                    history.closed.push(round.renumbered(&here));
                 }
             }
             Record::Ended { state, finish, nodes, elapsed, .. } => {

@@ -181,3 +181,36 @@ fn only_so_many_ended_jobs_are_remembered() {
     assert_eq!(ledger.last_job(), JobId(100));
     assert_eq!(ledger.find_request("request 1"), Some(JobId(1)));
 }
+
+#[test]
+fn one_address_has_one_number_whatever_each_coordinator_called_it() {
+    let job = JobId(1);
+    let of = |round: u32, nodes: &[(u32, &str)]| Record::Closed {
+        job,
+        round: {
+            let mut closed = closed(round, 0.5);
+            let span = closed.spans[0].clone();
+            let spans = nodes.iter().map(|(id, _)| Span { node: NodeId(*id), ..span.clone() }).collect();
+            Arc::make_mut(&mut closed).spans = spans;
+            closed
+        },
+        nodes: nodes.iter().map(|(id, address)| (NodeId(*id), (*address).to_owned())).collect(),
+        elapsed: Duration::ZERO,
+    };
+    let first = [(0, "a:1"), (1, "b:1")];
+    let other = [(0, "b:1"), (1, "c:1"), (2, "a:1")];
+    let records =
+        [Record::Submitted { job, order: order(1) }, of(1, &first), of(2, &other), of(3, &first), of(4, &other)];
+    let ledger = ledger(&records);
+    let history = &ledger.jobs()[&job];
+    for (closed, expected) in history.closed.iter().zip([&first[..], &other, &first, &other]) {
+        let addresses: Vec<&str> = closed.spans.iter().map(|span| history.nodes[&span.node].as_str()).collect();
+        assert_eq!(
+            addresses,
+            expected.iter().map(|(_, address)| *address).collect::<Vec<_>>(),
+            "{:?}",
+            closed.round
+        );
+    }
+    assert_eq!(history.nodes.len(), 3);
+}

@@ -6,6 +6,7 @@ use crate::model::Measured;
 use crate::types::{Digest, NodeId, Round, TaskId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,18 @@ pub struct ClosedRound {
     /// The tasks that it was closed without, by their places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
+}
+
+impl ClosedRound {
+    /// The same round with other numbers for its nodes; a node that is not named there keeps its own.
+    pub fn renumbered(self: &Arc<Self>, numbers: &BTreeMap<NodeId, NodeId>) -> Arc<Self> {
+        let moved = |node: NodeId| numbers.get(&node).copied().unwrap_or(node);
+        let mut round = self.clone();
+        if self.spans.iter().any(|span| moved(span.node) != span.node) {
+            Arc::make_mut(&mut round).spans.iter_mut().for_each(|span| span.node = moved(span.node));
+        }
+        round
+    }
 }
 
 /// A node's work at a task, or what came in its place.
