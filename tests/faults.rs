@@ -269,6 +269,46 @@ fn spoilt_answers_are_found_out_and_never_counted() {
     }
 }
 
+/// Leads to the first node until that has worked for a while, and then to the second: connections to the first stay open,
+/// but nothing comes any more, as when a machine loses its power and is back soon.
+fn rebooting(first: SocketAddr, second: SocketAddr) -> SocketAddr {
+    const ANSWERS_BEFORE: usize = 20;
+    let answers = Arc::new(AtomicUsize::new(0));
+    let lead = move |mut near: TcpStream| {
+        let is_up = answers.load(Ordering::SeqCst) < ANSWERS_BEFORE;
+        let mut far = TcpStream::connect(if is_up { first } else { second }).expect("a real node");
+        let (mut from_near, mut to_far) = (near.try_clone().expect("a clone"), far.try_clone().expect("a clone"));
+        let there = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from_near, &mut to_far);
+            let _ = to_far.shutdown(std::net::Shutdown::Both);
+        });
+        let mut bytes = [0; 65_536];
+        while let Ok(read @ 1..) = far.read(&mut bytes) {
+            // Large answers carry weights.
+            let nth = answers.fetch_add(usize::from(read > 1000), Ordering::SeqCst);
+            if is_up && nth >= ANSWERS_BEFORE {
+                // Its coordinator has to find out by itself.
+                let _ = there.join();
+                return;
+            }
+            if near.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = near.shutdown(std::net::Shutdown::Both);
+    };
+    odd_node(lead).0
+}
+
+#[test]
+fn what_was_asked_of_a_machine_before_its_restart_is_asked_again() {
+    let real = [Server::node("0", &[]), Server::node("0", &[])];
+    let address = rebooting(real[0].address, real[1].address);
+    let report = Coordinator::start("2", &[address], &[]).train(JOB, &[]);
+    assert_eq!(sha(&report), undisturbed());
+    assert_eq!(total(&report, "tasks"), 330);
+}
+
 #[test]
 fn failures_are_counted_in_the_report() {
     let mut nodes: Vec<Server> = (0..2).map(|_| Server::node("0", &["--slots", "2"])).collect();

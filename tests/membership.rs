@@ -164,6 +164,48 @@ fn a_leaving_node_finishes_its_tasks_and_ends() {
 }
 
 #[test]
+fn a_leader_that_leaves_hands_its_jobs_to_the_standby() {
+    let node = Server::node("0", &[]);
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let store = directory.path().join("store").to_string_lossy().into_owned();
+    let timing = directory.path().join("timing.txt").to_string_lossy().into_owned();
+    let nodes = directory.path().join("nodes.txt").to_string_lossy().into_owned();
+    let list = format!("{},{}\n", node.address.ip(), node.address.port());
+    std::fs::write(&nodes, list).expect("the nodes file can be written");
+    let coordinator = |more: &[&str]| {
+        let args = ["coordinator", "0", "2", "--nodes", &nodes, "--store", &store];
+        Server::start(&[&args, more].concat())
+    };
+    let mut leader = coordinator(&[]);
+    let standby = coordinator(&["--standby"]);
+    wait_until("they know each other", || {
+        state(leader.address, standby.address) == Some(MemberState::ALIVE) && info_of(node.address).busy == 0
+    });
+    let both = format!("{},{}", leader.address, standby.address);
+    let train = || {
+        let mut command = roundtable();
+        command.args(["client", &both, "1", "letters", "30", "20", "24", "0.0001", "--json", "--timing", &timing]);
+        let output = finish(command);
+        let (out, err) = texts(&output);
+        assert!(output.status.success(), "{err}");
+        serde_json::from_str::<serde_json::Value>(&out).expect("JSON")
+    };
+    let report = std::thread::scope(|scope| {
+        let job = scope.spawn(train);
+        wait_until("it works", || info_of(node.address).busy > 0);
+        let mut command = roundtable();
+        command.args(["leave", &leader.address.to_string()]);
+        let output = finish(command);
+        let (out, err) = texts(&output);
+        assert!(output.status.success() && out.contains("has left"), "{out}{err}");
+        job.join().expect("no panic")
+    });
+    assert_eq!(leader.process.wait().code(), Some(0));
+    assert!(info_of(standby.address).leads);
+    assert_eq!(sha(&train()), sha(&report));
+}
+
+#[test]
 fn a_port_that_is_taken_for_datagrams_is_told_and_any_port_passes_it_over() {
     // A port that is free for calls, and taken for datagrams.
     let taken = (0..100).find_map(|_| {

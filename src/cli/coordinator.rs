@@ -89,7 +89,7 @@ impl Run for Coordinator {
                      as: roundtable compute-node 0 0 --join {address}"
                 );
             }
-            Ok(Started { server, address, has_left: crossbeam_channel::never() })
+            Ok(Started { has_left: server.has_left().clone(), server, address })
         })
     }
 }

@@ -9,6 +9,10 @@ pub type Connection = Client<CoordinatorSyncClient<Input, Output>>;
 
 /// The wait before coordinators that did not answer are asked again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long a coordinator may take to say whether it leads: one that hangs still accepts connections.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+/// How long the others are waited for when one has said that it does not lead.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The coordinator that leads.
 pub struct Leader {
@@ -93,36 +97,56 @@ impl Leader {
         }
     }
 
-    /// Asks all coordinators once: the one that leads, or why there is none.
+    /// Asks all coordinators once, at the same time: the one that leads, or why there is none.
     fn look(&self) -> Result<Connection, RpcError> {
-        let mut first = None;
-        for address in &self.coordinators {
-            match self.ask(address) {
-                Ok(connection) => return Ok(connection),
-                Err(RpcError::NotLeader { address, leader }) => {
-                    // It may know one that is not in the list.
-                    let other = leader.parse().ok().filter(|other| !self.coordinators.contains(other));
-                    if let Some(connection) = other.and_then(|other| self.ask(&other).ok()) {
-                        return Ok(connection);
-                    }
-                    first = Some(RpcError::NotLeader { address, leader });
+        let (tell, told) = crossbeam_channel::unbounded();
+        for address in self.coordinators.iter().cloned() {
+            let (dialer, others, tell) = (self.dialer.clone(), self.coordinators.clone(), tell.clone());
+            // It ends by itself, also when nobody listens any more: each wait has a bound.
+            let ask = move || drop(tell.send(ask_or_refer(&dialer, &address, &others)));
+            let thread = std::thread::Builder::new().name("look".to_owned()).spawn(ask);
+            thread.map_err(|source| RpcError::CannotServe { source })?;
+        }
+        drop(tell);
+        let mut why = None;
+        let mut end = None;
+        loop {
+            let answer = match end {
+                None => told.recv().ok(),
+                Some(end) => told.recv_deadline(end).ok(),
+            };
+            match answer {
+                Some(Ok(connection)) => return Ok(connection),
+                Some(Err(e @ RpcError::NotLeader { .. })) => {
+                    end = end.or_else(|| Some(Instant::now() + GRACE));
+                    why = Some(e);
                 }
-                Err(e) => drop(first.get_or_insert(e)),
+                Some(Err(e)) => drop(why.get_or_insert(e)),
+                None => break,
             }
         }
-        Err(first
-            .unwrap_or_else(|| RpcError::BadAddress { text: String::new(), reason: "no coordinator is named" }))
+        Err(why.unwrap_or_else(|| RpcError::BadAddress { text: String::new(), reason: "no coordinator is named" }))
     }
+}
 
-    fn ask(&self, address: &Address) -> Result<Connection, RpcError> {
-        let mut connection = self.dialer.dial(address)?.client(CoordinatorSyncClient::new);
-        match connection.call(|c| c.leadership()) {
-            Ok(told) if told.leads => Ok(connection),
-            Ok(told) => Err(RpcError::NotLeader { address: address.clone(), leader: told.leader }),
-            // One of an earlier version: it is alone, and leads.
-            Err(RpcError::UnknownMethod { .. }) => Ok(connection),
-            Err(e) => Err(e),
-        }
+/// Asks a coordinator whether it leads, and if it does not the one that it takes for the leader, unless that is in the list.
+fn ask_or_refer(dialer: &Dialer, address: &Address, list: &[Address]) -> Result<Connection, RpcError> {
+    let answer = ask(dialer, address);
+    let Err(RpcError::NotLeader { leader, .. }) = &answer else { return answer };
+    match leader.parse().ok().filter(|other| !list.contains(other)) {
+        Some(other) => ask(dialer, &other).or(answer),
+        None => answer,
+    }
+}
+
+fn ask(dialer: &Dialer, address: &Address) -> Result<Connection, RpcError> {
+    let mut connection = dialer.dial(address)?.client(CoordinatorSyncClient::new);
+    match connection.call_within(LONGEST_ANSWER, |c| c.leadership()) {
+        Ok(told) if told.leads => Ok(connection),
+        Ok(told) => Err(RpcError::NotLeader { address: address.clone(), leader: told.leader }),
+        // One of an earlier version: it is alone, and leads.
+        Err(RpcError::UnknownMethod { .. }) => Ok(connection),
+        Err(e) => Err(e),
     }
 }
 

@@ -22,6 +22,8 @@ use thrift::OrderedFloat;
 
 /// How long a `watch` waits at the coordinator, in milliseconds: an interrupt is noticed at the latest then.
 const WATCH_MS: i32 = 200;
+/// How long its answer may take in all: a leader that hangs is left for its successor then.
+const WATCH_ANSWER: Duration = Duration::from_secs(2);
 /// The most digests in one question.
 const DIGESTS: usize = 4096;
 
@@ -159,8 +161,9 @@ pub fn follow(
     let go_on = || !interrupted();
     let last = loop {
         let seen = rounds.len() as i32;
-        let status =
-            leader.call(&go_on, |client| client.call(|c| c.watch(job.clone(), version, seen, WATCH_MS)))?;
+        let status = leader.call(&go_on, |client| {
+            client.call_within(WATCH_ANSWER, |c| c.watch(job.clone(), version, seen, WATCH_MS))
+        })?;
         version = status.version;
         rounds.extend(status.closed.iter().map(RoundLine::from));
         watcher(Step::Status(&status));

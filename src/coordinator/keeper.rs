@@ -4,8 +4,9 @@ use crate::ledger::{Ledger, Record};
 use crate::rpc::RpcError;
 use crate::store::Backend;
 use crate::tenure::{News, Next, Op, Reply, Scribe};
-use crate::types::Time;
+use crate::types::{Epoch, Time};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -17,8 +18,8 @@ const PAGE: usize = 1000;
 
 /// What the scribe is to do.
 pub(super) enum Wish {
-    /// Write this.
-    Record(Record),
+    /// Write this, if this coordinator still leads in that epoch.
+    Record(Epoch, Record),
     /// Lead.
     TakeOver,
     /// Stand by.
@@ -80,13 +81,28 @@ fn keep(mut scribe: Scribe, backend: &dyn Backend, inbox: &Receiver<Wish>, told:
     let now = || Time(start.elapsed());
     let ledger = scribe.ledger();
     let mut reply = None;
+    let mut term = None;
     loop {
         let (news, next) = scribe.step(now(), reply.take());
-        news.into_iter().for_each(|news| told(news, &ledger));
+        for news in news {
+            match &news {
+                News::Leads(leader) => {
+                    term = Some(Term { epoch: leader.epoch, wished: VecDeque::new(), committed: 0 })
+                }
+                News::Deposed { .. } => term = None,
+                News::Committed { records } => {
+                    if let Some(term) = &mut term {
+                        term.note_commit(now(), *records);
+                    }
+                }
+                _ => {}
+            }
+            told(news, &ledger);
+        }
         match next {
             Next::Do(op) => reply = Some(perform(backend, op)),
             Next::Wait(until) => match inbox.recv_timeout(until.since(now())) {
-                Ok(wish) => wished(&mut scribe, wish),
+                Ok(wish) => wished(&mut scribe, term.as_mut(), now(), wish),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             },
@@ -94,7 +110,7 @@ fn keep(mut scribe: Scribe, backend: &dyn Backend, inbox: &Receiver<Wish>, told:
         // All that has come meanwhile is written together.
         loop {
             match inbox.try_recv() {
-                Ok(wish) => wished(&mut scribe, wish),
+                Ok(wish) => wished(&mut scribe, term.as_mut(), now(), wish),
                 Err(crossbeam_channel::TryRecvError::Empty) => break,
                 // What is being written when the coordinator stops may be lost: nobody was told of it.
                 Err(crossbeam_channel::TryRecvError::Disconnected) => return,
@@ -103,9 +119,34 @@ fn keep(mut scribe: Scribe, backend: &dyn Backend, inbox: &Receiver<Wish>, told:
     }
 }
 
-fn wished(scribe: &mut Scribe, wish: Wish) {
+/// The time in which this coordinator leads.
+struct Term {
+    epoch: Epoch,
+    /// When the records that are not durable yet were wished.
+    wished: VecDeque<Time>,
+    committed: u64,
+}
+
+impl Term {
+    /// So many records are durable, in all.
+    fn note_commit(&mut self, now: Time, records: u64) {
+        let count = usize::try_from(records - self.committed).unwrap_or(usize::MAX).min(self.wished.len());
+        self.committed = records;
+        if let Some(first) = self.wished.drain(..count).next() {
+            log::debug!("{count} records of the log are durable, the first in {:?}", now.since(first));
+        }
+    }
+}
+
+fn wished(scribe: &mut Scribe, term: Option<&mut Term>, now: Time, wish: Wish) {
     match wish {
-        Wish::Record(record) => scribe.record(record),
+        Wish::Record(epoch, record) => {
+            // Else it is of an engine that has been deposed and has not heard of it.
+            if let Some(term) = term.filter(|term| term.epoch == epoch) {
+                term.wished.push_back(now);
+                scribe.record(record);
+            }
+        }
         Wish::TakeOver => scribe.take_over(),
         Wish::StepDown => scribe.step_down(),
     }

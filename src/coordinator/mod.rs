@@ -25,7 +25,7 @@ use crate::rpc::{Address, Limits, RpcError, Server};
 use crate::store::{self, Archive, Backend, BackendError, Blobs, Store};
 use crate::tenure::{self, Leader, News};
 use board::Board;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 pub use files::FileSettings;
 use files::{Files, Hooks};
 use keeper::{Keeper, Wish};
@@ -123,6 +123,7 @@ pub struct Coordinator {
     board: Arc<Board>,
     gossip: Arc<Gossip>,
     address: SocketAddr,
+    has_left: Receiver<()>,
 }
 
 impl Coordinator {
@@ -166,6 +167,7 @@ impl Coordinator {
             seat.await_term(TO_LEAD).map_err(|reason| CoordinatorError::CannotLead { store, reason })?;
         }
         let standby = Standby::start(seat.clone(), wishes, config.leader_patience)?;
+        let (left, has_left) = crossbeam_channel::bounded(1);
         let shared = Arc::new(Shared {
             config,
             files,
@@ -176,13 +178,14 @@ impl Coordinator {
             keeper,
             desk,
             instance,
+            left,
         });
         let server = Server::start(listener, Limits::default(), "coordinator", move |peer| {
             calls::processor(&shared, peer)
         })?;
         let address = server.address();
         let (server, shell, standby) = (Some(server), Some(shell), Some(standby));
-        Ok(Self { server, inbox, shell, standby, board, gossip, address })
+        Ok(Self { server, inbox, shell, standby, board, gossip, address, has_left })
     }
 
     /// Where it listens.
@@ -193,6 +196,11 @@ impl Coordinator {
     /// Its part in gossip.
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
+    }
+
+    /// Told once, when it was asked to leave and another leads: then it is to be dropped.
+    pub fn has_left(&self) -> &Receiver<()> {
+        &self.has_left
     }
 }
 
@@ -300,6 +308,7 @@ struct Shared {
     keeper: Keeper,
     desk: Desk,
     instance: String,
+    left: Sender<()>,
 }
 
 impl Served for Shared {
@@ -312,15 +321,28 @@ impl Served for Shared {
         let is_standby = |member: &gossip::MemberView| {
             member.role == Role::Coordinator && member.standing == Standing::Alive && *member != self.gossip.me()
         };
-        if !self.seat.leads() {
-            return Err("it stands by, and has nothing to hand over; to end it, stop its process".to_owned());
-        }
-        if !self.gossip.members().iter().any(is_standby) {
+        let leads = self.seat.leads();
+        if leads && !self.gossip.members().iter().any(is_standby) {
             let advice = "to end it, stop its process: its jobs go on when it is started again with its store";
             return Err(format!("it leads, and there is no standby to take over; {advice}"));
         }
-        // One that stands by takes over as soon as nobody says that he leads.
-        let _ = self.keeper.wishes().send(Wish::StepDown);
-        Ok(())
+        if self.seat.retire() {
+            return Ok(());
+        }
+        log::info!("told to leave{}", if leads { ": a standby is to take over" } else { "" });
+        self.gossip.set_leaving();
+        if leads {
+            // One that stands by takes over as soon as nobody says that he leads.
+            let _ = self.keeper.wishes().send(Wish::StepDown);
+        }
+        let finish = move || {
+            if leads && !self.seat.await_successor(TO_LEAD) {
+                log::warn!("no standby has taken over after {TO_LEAD:?}: leaving all the same");
+            }
+            self.gossip.stop();
+            let _ = self.left.try_send(());
+        };
+        let thread = std::thread::Builder::new().name("leave".to_owned());
+        thread.spawn(finish).map(drop).map_err(|e| format!("it cannot start a thread to leave: {e}"))
     }
 }

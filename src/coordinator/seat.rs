@@ -22,6 +22,8 @@ struct Known {
     grew: Option<Instant>,
     /// Why it could not lead, or the store not be used, last.
     trouble: Option<String>,
+    /// It leaves, and will not lead again.
+    retired: bool,
 }
 
 impl Seat {
@@ -46,7 +48,8 @@ impl Seat {
 
     /// This coordinator leads from now on.
     pub(super) fn take(&self, leader: Leader) {
-        *self.known() = Known { leader: Some(leader), leads: true, grew: None, trouble: None };
+        let mut known = self.known();
+        *known = Known { leader: Some(leader), leads: true, grew: None, trouble: None, retired: known.retired };
         self.changed.notify_all();
     }
 
@@ -70,6 +73,25 @@ impl Seat {
         Err(known.trouble.take().unwrap_or_else(|| format!("the store does not answer in {patience:?}")))
     }
 
+    /// This coordinator is to lead no more, now or later; whether that was known.
+    pub(super) fn retire(&self) -> bool {
+        std::mem::replace(&mut self.known().retired, true)
+    }
+
+    /// Whether it is not to lead again.
+    pub(super) fn is_retired(&self) -> bool {
+        self.known().retired
+    }
+
+    /// Waits until another leads; false if none does in time.
+    pub(super) fn await_successor(&self, patience: Duration) -> bool {
+        let known = self.known();
+        let epoch = known.leader.as_ref().map(|leader| leader.epoch);
+        let waits = |known: &mut Known| known.leader.as_ref().map(|leader| leader.epoch) <= epoch;
+        let waited = self.changed.wait_timeout_while(known, patience, waits);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// This coordinator leads no more.
     pub(super) fn leave(&self) {
         self.known().leads = false;
@@ -80,6 +102,7 @@ impl Seat {
         let mut known = self.known();
         known.leader = Some(leader);
         known.grew = Some(Instant::now());
+        self.changed.notify_all();
     }
 
     /// The log has grown.

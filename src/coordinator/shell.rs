@@ -16,7 +16,7 @@ use crate::ledger::{Ledger, State};
 use crate::rpc::{Address, RpcError};
 use crate::store::Blobs;
 use crate::tenure::Leader;
-use crate::types::{NodeId, Time};
+use crate::types::{Epoch, NodeId, Time};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -94,6 +94,8 @@ struct Shell {
     config: Config,
     around: Surroundings,
     engine: Option<Engine>,
+    /// Of the engine, or of the last one.
+    epoch: Epoch,
     number: Arc<AtomicU64>,
     links: BTreeMap<NodeId, Link>,
     evaluator: Sender<Measure>,
@@ -108,7 +110,15 @@ pub(super) fn start(
     let number = Arc::new(AtomicU64::new(0));
     let desk = Desk { inbox: around.inbox.clone(), engine: number.clone() };
     let evaluator = evaluator::start()?;
-    let shell = Shell { config: config.clone(), around, engine: None, number, links: BTreeMap::new(), evaluator };
+    let shell = Shell {
+        config: config.clone(),
+        around,
+        engine: None,
+        epoch: Epoch(0),
+        number,
+        links: BTreeMap::new(),
+        evaluator,
+    };
     let thread = std::thread::Builder::new().name("engine".to_owned());
     let thread = thread.spawn(move || shell.run(&messages)).map_err(|source| RpcError::CannotServe { source })?;
     Ok((desk, thread))
@@ -192,6 +202,7 @@ impl Shell {
         self.number.fetch_add(1, Ordering::AcqRel);
         let addresses: Vec<String> = self.config.nodes.iter().map(Address::to_string).collect();
         self.engine = Some(Engine::new(self.config.policy, self.config.seed, &addresses));
+        self.epoch = leader.epoch;
         self.around.board.open_term(&ledger);
         self.around.seat.take(leader.clone());
         let running = ledger.jobs().iter().filter(|(_, history)| history.state == State::Running);
@@ -244,7 +255,7 @@ impl Shell {
             }
             Action::Record(record) => {
                 // The keeper lives as long as the shell.
-                let _ = self.around.wishes.send(Wish::Record(record));
+                let _ = self.around.wishes.send(Wish::Record(self.epoch, record));
             }
             Action::Evaluate { job, round, model, validation } => {
                 // The evaluator lives as long as the shell.

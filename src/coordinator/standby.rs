@@ -66,20 +66,33 @@ enum Answer {
 
 impl Watch {
     fn run(mut self, stopped: &Receiver<()>) {
-        // Several that stand by are not to wake at the same moment.
-        let spread = self.patience.mul_f64(rand::random::<f64>() * 0.2);
+        // The leader that is asked, and how often this one has wished to take over from it or its like in vain.
+        let (mut asked, mut tries, mut spread) = (None, 0, self.spread(0));
         loop {
             if let Err(RecvTimeoutError::Disconnected) = stopped.recv_timeout(ASK) {
+                return;
+            }
+            if self.seat.is_retired() {
                 return;
             }
             if self.seat.leads() {
                 self.alive = Instant::now();
                 self.connection = None;
+                (tries, spread) = (0, self.spread(0));
                 continue;
             }
-            let wait = match self.seat.leader().map(|leader| self.ask(&leader)) {
+            let leader = self.seat.leader();
+            let epoch = leader.as_ref().map(|leader| leader.epoch);
+            if asked != epoch {
+                // Whoever claims to lead has the time that it takes to read the log.
+                (self.alive, asked) = (Instant::now(), epoch);
+            }
+            let wait = match leader.map(|leader| self.ask(&leader)) {
                 Some(Answer::Leads) => {
                     self.alive = Instant::now();
+                    if tries > 0 {
+                        (tries, spread) = (0, self.spread(0));
+                    }
                     continue;
                 }
                 Some(Answer::Refuses) => self.patience / 3,
@@ -94,9 +107,15 @@ impl Watch {
                 if self.wishes.send(Wish::TakeOver).is_err() {
                     return;
                 }
-                self.alive = Instant::now();
+                (self.alive, tries) = (Instant::now(), tries + 1);
+                spread = self.spread(tries);
             }
         }
+    }
+
+    /// Several that stand by are not to wake at the same moment, and the less the slower their store is.
+    fn spread(&self, tries: u32) -> Duration {
+        self.patience.mul_f64(rand::random::<f64>() * 0.2 * f64::from(1_u32 << tries.min(6)))
     }
 
     fn ask(&mut self, leader: &Leader) -> Answer {
@@ -127,7 +146,8 @@ impl Watch {
 
     fn dial(&self, address: &str) -> Result<Asked, RpcError> {
         let address: Address = address.parse()?;
-        let wait = self.patience;
+        // One question takes only a part of the patience, so that the end of that is not missed by much.
+        let wait = (self.patience / 4).max(ASK);
         let timeouts = Timeouts { connect: wait, answer: Some(wait), message: wait, write: wait };
         let dialer = Dialer { timeouts, ..Dialer::default() };
         Ok(dialer.dial(&address)?.client(CoordinatorSyncClient::new))

@@ -113,6 +113,8 @@ pub struct Decision {
     pub reason: Reason,
 }
 
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 /// Why a node was chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
@@ -138,7 +140,11 @@ impl std::fmt::Display for Reason {
             Reason::Drawn { among } => write!(f, "drawn from {among} nodes"),
             Reason::Turn => write!(f, "its turn"),
             Reason::Soonest { expected, refusal_rate } => {
-                write!(f, "done soonest, in {expected:.1?}")?;
+                write!(f, "done soonest")?;
+                // Before any pace is known the cost stands in its place.
+                if *expected < A_YEAR {
+                    write!(f, ", in {expected:.1?}")?;
+                }
                 if *refusal_rate > 0.005 {
                     write!(f, " (refuses {:.0}%)", refusal_rate * 100.0)?;
                 }

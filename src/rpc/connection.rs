@@ -182,6 +182,23 @@ impl<C> Client<C> {
         })
     }
 
+    /// The same, with a bound of its own for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::call`].
+    pub fn call_within<T>(
+        &mut self,
+        time: Duration,
+        call: impl FnOnce(&mut C) -> thrift::Result<T>,
+    ) -> Result<T, RpcError> {
+        let usual = *self.answer_time.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set_timeout(Some(time));
+        let answer = self.call(call);
+        self.set_timeout(usual);
+        answer
+    }
+
     /// Whom it calls.
     pub fn address(&self) -> &Address {
         &self.address

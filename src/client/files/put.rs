@@ -69,11 +69,9 @@ impl Files {
             {
                 return Ok(newest);
             }
-            leader.set_timeout(Some(wait + usual.unwrap_or_default()));
-            let put =
-                leader.call(|c| c.put_file(name.to_owned(), digest.to_string(), size as i64, replicas, wait_ms));
-            leader.set_timeout(usual);
-            put
+            leader.call_within(wait + usual.unwrap_or_default(), |c| {
+                c.put_file(name.to_owned(), digest.to_string(), size as i64, replicas, wait_ms)
+            })
         })?;
         Ok(version.into())
     }

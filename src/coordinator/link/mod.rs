@@ -74,6 +74,8 @@ struct Calls {
     attempts: BTreeMap<AttemptId, Call>,
     /// Blobs that the node was sent lately. If it has forgotten them it asks.
     sent: VecDeque<Digest>,
+    /// The process that answered last.
+    instance: String,
 }
 
 /// An attempt, as far as ending it is concerned.
@@ -158,6 +160,21 @@ impl Link {
     }
 }
 
+impl Calls {
+    /// This process answers now. Whatever was asked of another at this address is never answered, though nothing may say so:
+    /// a machine that lost its power closes no connection. It is asked again.
+    fn answered_by(&mut self, instance: String) {
+        if !self.instance.is_empty() && self.instance != instance {
+            for call in self.attempts.values_mut() {
+                if let Call::Made(hangup) = call {
+                    hangup.hang_up();
+                }
+            }
+        }
+        self.instance = instance;
+    }
+}
+
 impl Call {
     fn abandon(&mut self) {
         if let Call::Made(hangup) = std::mem::replace(self, Call::Abandoned) {
@@ -224,6 +241,7 @@ impl Shared {
         match client.call(|c| c.hello(crate::wire::PROTOCOL)) {
             Ok(hello) => {
                 self.is_original.store(false, Ordering::Relaxed);
+                self.calls().answered_by(hello.instance);
                 let slots = usize::try_from(hello.slots).unwrap_or(1).clamp(1, MOST_SLOTS);
                 Ok(Hello { software: hello.software, slots, is_original: false })
             }
