@@ -72,6 +72,8 @@ pub(super) struct Node {
     refusal_rate: f64,
     /// Seconds for a unit of cost, and when that was learnt.
     pace: Option<(f64, Time)>,
+    /// The same of tasks that it has done, without those that were given up.
+    proven_pace: Option<(f64, Time)>,
     /// How long to wait for its answer to a probe, or for a connection.
     pub(super) patience: Duration,
     /// The last probe, while it has not been answered.
@@ -113,6 +115,7 @@ impl Node {
             refusals_in_row: 0,
             refusal_rate: 0.0,
             pace: None,
+            proven_pace: None,
             patience: FIRST_PATIENCE,
             asked: None,
             last_heard: Time::default(),
@@ -256,6 +259,10 @@ impl Node {
             self.asked = None;
             return;
         }
+        if !self.is_ready() && !self.is_slow {
+            // It was away: that its tasks took long says nothing about it.
+            self.pace = self.proven_pace;
+        }
         // An answer that was slow in coming may be slower next time.
         let took = self.asked.take().map_or(Duration::ZERO, |asked| now.since(asked));
         self.patience = FIRST_PATIENCE.max(took * 8).min(LONGEST_PAUSE);
@@ -315,13 +322,12 @@ impl Node {
         self.refusals_in_row = 0;
         self.refusal_rate -= NEWEST * self.refusal_rate;
         self.took(now, taken, cost);
+        self.proven_pace = renewed(self.proven_pace, now, taken, cost);
     }
 
     /// A task took so long, or longer: it may have been given up.
     pub(super) fn took(&mut self, now: Time, taken: Duration, cost: f64) {
-        let newest = taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE);
-        let known = self.pace.map_or(newest, |(known, _)| known);
-        self.pace = Some((known + NEWEST * (newest - known), now));
+        self.pace = renewed(self.pace, now, taken, cost);
     }
 
     /// A task would have taken longer than this: that it was given up early makes no node faster.
@@ -370,4 +376,11 @@ impl Node {
 
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2u32.saturating_pow(times.min(20)))
+}
+
+/// A pace with what was learnt of one more task.
+fn renewed(known: Option<(f64, Time)>, now: Time, taken: Duration, cost: f64) -> Option<(f64, Time)> {
+    let newest = taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE);
+    let known = known.map_or(newest, |(known, _)| known);
+    Some((known + NEWEST * (newest - known), now))
 }

@@ -75,6 +75,40 @@ fn nothing_is_copied_to_a_node_that_would_take_longer_than_the_one_at_it() {
     assert!(abandoned <= 3);
 }
 
+#[test]
+fn a_node_that_was_cut_off_is_as_fast_as_before_when_it_is_back_and_a_slow_one_is_not() {
+    for is_cut_off in [true, false] {
+        let mut bench = Bench::new("load-balancing", 2);
+        bench.submit(20, 2);
+        for _ in 0..4 {
+            let round = std::mem::take(&mut bench.dispatched);
+            bench.wait(10);
+            round.into_iter().for_each(|(attempt, ..)| bench.end(attempt, done(b"")));
+        }
+        let mut round = std::mem::take(&mut bench.dispatched).into_iter();
+        let ((_, node, _), (other, ..)) = (round.next().unwrap(), round.next().unwrap());
+        let pace = |bench: &Bench| bench.engine.nodes.get(node).unwrap().view(|_| None).unwrap().pace.unwrap();
+        let before = pace(&bench);
+        bench.wait(10);
+        bench.end(other, done(b""));
+        for _ in 0..500 {
+            if !bench.dispatched.is_empty() {
+                break;
+            }
+            bench.wait(10);
+        }
+        let (copy, ..) = bench.next();
+        bench.wait(10);
+        bench.end(copy, done(b""));
+        assert_eq!(bench.abandoned.len(), 1);
+        if is_cut_off {
+            bench.tell(Event::Unreachable { node, reason: "cut off".to_owned() });
+        }
+        bench.tell(Event::Answered { node, hello: hello() });
+        assert_eq!(pace(&bench) <= before * 1.01, is_cut_off, "{} {before}", pace(&bench));
+    }
+}
+
 /// A counting job whose rounds may close early.
 struct Early {
     counting: Counting,
