@@ -4,6 +4,7 @@
     --only NAME,NAME    only these scenarios; --list names them
     --json FILE         all numbers of all runs
     --logs DIR          what all processes of a run said is kept there if the run fails (target/faults)
+    --all-logs          also if it does not
 
 ROUNDTABLE_BIN names another binary; otherwise `cargo build --release` makes it. Standard library only. Servers listen on
 loopback, or in network namespaces of this program (which needs root and `ip`; without them these scenarios are left out).
@@ -39,7 +40,9 @@ LETTERS = "75 24 0.0001"
 NODES = 4
 PATIENCE = 60.0
 ROUND = r"round (\d+)/"
-DISPATCH = r"job \d+ (round \d+ \S+ \d+): (\S+) \("
+# What the coordinator says when it gives a task, and the node when it has answered one.
+DISPATCH = r"job \d+ (round \d+ \S+ \d+): "
+ANSWERED = r"(round \d+ \S+ \d+) for \S+: TaskOutcome"
 
 
 class Trouble(Exception):
@@ -109,9 +112,9 @@ class Said:
 class Cluster(contextlib.ExitStack):
     """Servers and clients of one run, on loopback or in a network of its own."""
 
-    def __init__(self, logs=None, network=None):
+    def __init__(self, logs=None, network=None, always_logs=False):
         super().__init__()
-        self.logs, self.network, self.all, self.nodes = logs, network, [], []
+        self.logs, self.always_logs, self.network, self.all, self.nodes = logs, always_logs, network, [], []
         parent = ROOT / "target"
         parent.mkdir(exist_ok=True)
         self.directory = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="faults-", dir=parent)))
@@ -120,7 +123,7 @@ class Cluster(contextlib.ExitStack):
         try:
             for said in self.all:
                 said.end()
-            if kind is not None and self.logs is not None:
+            if self.logs is not None and (kind is not None or self.always_logs):
                 self.logs.parent.mkdir(parents=True, exist_ok=True)
                 lines = sorted((at, number, line) for number, said in enumerate(self.all) for at, line in said.lines)
                 names = [f"[{number}] {said.name}\n" for number, said in enumerate(self.all)]
@@ -324,7 +327,7 @@ def leader_restarted(cluster):
     given_again = {match[1] for _, match in again.all(DISPATCH)} & given_before
     answered = {}
     for node in cluster.nodes:
-        for when, match in node.all(r"(round \d+ \S+ \d+) for \S+: TaskOutcome\(0\)", until=at):
+        for when, match in node.all(ANSWERED + r"\(0\)", until=at):
             answered[match[1]] = min(when, answered.get(match[1], math.inf))
     return {
         "first task after it listens": task - again.listens,
@@ -405,9 +408,9 @@ def leader_paused(cluster):
     client = cluster.client([leader, standby], rounds)
     into_a_round(client, 5)
     at = leader.send(signal.SIGSTOP)
-    leads, task, told = standby.wait("leads in epoch", at)[0], standby.wait(DISPATCH, at)[0], next_round(client, at + 0.01)
-    time.sleep(max(0.0, at + 10 - time.monotonic()))
+    time.sleep(10)
     awake = leader.send(signal.SIGCONT)
+    leads, task, told = standby.wait("leads in epoch", at)[0], standby.wait(DISPATCH, at)[0], next_round(client, at + 0.01)
     deposed = leader.wait("leads no more", awake)[0]
     if client.process.poll() is not None:
         raise Trouble("the job was over before the leader woke up: it is too short to show anything")
@@ -501,7 +504,7 @@ def nodes_cut_off(cluster, cut, heal):
     healed = time.monotonic()
     heal(leader.host, some)
     told = next_round(client, healed)
-    again = [leader.wait(rf"{DISPATCH[:-6]}{re.escape(node.address)} \(", healed)[0] for node in cluster.nodes[:2]]
+    again = [leader.wait(DISPATCH + re.escape(node.address), healed)[0] for node in cluster.nodes[:2]]
     over = client.process.poll() is not None
     same(result(client), rounds)
     if over:
@@ -577,8 +580,8 @@ def join(cluster):
     into_a_round(client, rounds // 3)
     at = time.monotonic()
     node = cluster.node("--join", coordinator.address)
-    has_one = node.wait(r"round \d+ \S+ \d+ for \S+: TaskOutcome", at)[0]
-    done = node.wait(r"round \d+ \S+ \d+ for \S+: TaskOutcome\(0\)", at)[0]
+    has_one = node.wait(ANSWERED, at)[0]
+    done = node.wait(ANSWERED + r"\(0\)", at)[0]
     ready = coordinator.wait(rf"\] {re.escape(node.address)} is ready")[0]
     same(result(client), rounds)
     return {
@@ -671,7 +674,7 @@ def tell(scenario, values, bars):
     sys.stdout.flush()
 
 
-def measure(name, runs, logs):
+def measure(name, runs, logs, all_logs):
     """The values of all runs, and what went wrong in those that failed."""
     scenario, values, troubles = SCENARIOS[name][0], {}, []
     for number in range(runs):
@@ -679,7 +682,7 @@ def measure(name, runs, logs):
         try:
             with contextlib.ExitStack() as stack:
                 network = stack.enter_context(Network()) if IN_A_NETWORK.match(name) else None
-                found = scenario(stack.enter_context(Cluster(log, network)))
+                found = scenario(stack.enter_context(Cluster(log, network, all_logs)))
         except Trouble as trouble:
             troubles.append(str(trouble))
             print(f"{name}, run {number}: {trouble} ({log})", flush=True)
@@ -708,6 +711,7 @@ def main():
     parser.add_argument("--only", default=",".join(SCENARIOS))
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--logs", type=pathlib.Path, default=ROOT / "target/faults")
+    parser.add_argument("--all-logs", action="store_true")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     if options.list:
@@ -725,7 +729,7 @@ def main():
         if IN_A_NETWORK.match(name) and (os.geteuid() != 0 or not shutil.which("ip")):
             print(f"{name}: left out; it needs root and ip")
             continue
-        report["scenarios"][name] = measure(name, options.runs, options.logs)
+        report["scenarios"][name] = measure(name, options.runs, options.logs, options.all_logs)
         if options.json:
             options.json.write_text(json.dumps(report, indent=1))
     print(f"load average after: {os.getloadavg()[0]:.2f}")
