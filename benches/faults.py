@@ -106,6 +106,13 @@ def surroundings():
     }
 
 
+def interrupted(number, _):
+    """Ends the program, and what it has started; a second signal must not break off that."""
+    for each in [signal.SIGTERM, signal.SIGINT]:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
@@ -120,8 +127,8 @@ def main():
     names = options.only.split(",")
     if unknown := set(names) - SCENARIOS.keys():
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
-    # What the program has started is stopped also then.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in [signal.SIGTERM, signal.SIGINT]:
+        signal.signal(number, interrupted)
     if "ROUNDTABLE_BIN" not in os.environ:
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     report = {**surroundings(), "runs": options.runs, "scenarios": {}}
