@@ -100,7 +100,8 @@ def surroundings():
     digest = hashlib.sha256(pathlib.Path(BINARY).read_bytes()).hexdigest()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
-        "roundtable": f"{version}, sha256 {digest[:16]}, source {commit}",
+        "roundtable": f"{version}, sha256 {digest[:16]} ({BINARY})",
+        "benches": f"at commit {commit}",
         "system": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load average": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
