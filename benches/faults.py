@@ -100,10 +100,18 @@ def surroundings():
     digest = hashlib.sha256(pathlib.Path(BINARY).read_bytes()).hexdigest()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
-        "roundtable": f"{version}, sha256 {digest[:16]}, source {commit}",
+        "roundtable": f"{version}, sha256 {digest[:16]} ({BINARY})",
+        "benches": f"at commit {commit}",
         "system": f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "load average": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
+
+
+def interrupted(number, _):
+    """Ends the program, and what it has started; a second signal must not break off that."""
+    for each in [signal.SIGTERM, signal.SIGINT]:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def main():
@@ -120,8 +128,8 @@ def main():
     names = options.only.split(",")
     if unknown := set(names) - SCENARIOS.keys():
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
-    # What the program has started is stopped also then.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in [signal.SIGTERM, signal.SIGINT]:
+        signal.signal(number, interrupted)
     if "ROUNDTABLE_BIN" not in os.environ:
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     report = {**surroundings(), "runs": options.runs, "scenarios": {}}

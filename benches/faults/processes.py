@@ -96,6 +96,8 @@ class Cluster(contextlib.ExitStack):
     def __exit__(self, kind, *rest):
         try:
             for process in self.all:
+                process.process.kill()
+            for process in self.all:
                 process.end()
             if self.logs is not None and (kind is not None or self.always_logs):
                 self.logs.parent.mkdir(parents=True, exist_ok=True)
