@@ -2,13 +2,14 @@
 //!
 //! An object is written beside its place under another name (`KEY#1`), brought to the disk, and then linked or moved to
 //! its place, so that it is whole whenever it is seen. The `object_store` crate does that; outside of an asynchronous
-//! runtime it works on the calling thread, without any other. Its listings are neither in order nor cheap, so these are
-//! our own.
+//! runtime it works on the calling thread, without any other. Its listings are neither in order nor cheap, and what comes
+//! in chunks it brings to the disk only at the end, so these are our own.
 
 use super::objects::{bounded, entry, failed, if_there, location};
+use super::staged::Staged;
 use super::{Backend, BackendError, Entry, SchemeRow, Uploading, check_prefix, component_fault};
 use object_store::local::LocalFileSystem;
-use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode};
 use pollster::block_on;
 use std::io;
 use std::path::PathBuf;
@@ -217,9 +218,14 @@ impl Backend for Directory {
     }
 
     fn upload(&self, key: &str) -> Result<Box<dyn Uploading>, BackendError> {
-        let started = block_on(self.files.put_multipart(&location(key)?));
-        let upload = started.map_err(self.failed("writing", key))?;
-        Ok(Box::new(Staged { upload, key: key.to_owned(), url: self.url.clone() }))
+        let path = self.root.join(location(key)?.as_ref());
+        let (key, url) = (key.to_owned(), self.url.clone());
+        let failed = move |e: io::Error| {
+            let (key, place) = (key.clone(), url.clone());
+            BackendError::Failed { doing: "writing", key, place, reason: e.to_string() }
+        };
+        path.parent().map_or(Ok(()), make_durably).map_err(&failed)?;
+        Ok(Box::new(Staged::start(path, failed)?))
     }
 
     fn sweep(&self, age: Duration) -> Result<u64, BackendError> {
@@ -227,24 +233,5 @@ impl Backend for Directory {
         let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
         self.sweep_in(&self.root, before, &mut swept).map_err(self.failed_io("sweeping", ""))?;
         Ok(swept)
-    }
-}
-
-/// The crate's own removes its file when it is dropped.
-struct Staged {
-    upload: Box<dyn MultipartUpload>,
-    key: String,
-    url: String,
-}
-
-impl Uploading for Staged {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
-        let written = block_on(self.upload.put_part(bytes.to_vec().into()));
-        written.map_err(failed("writing", &self.key, &self.url))
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(), BackendError> {
-        let done = block_on(self.upload.complete());
-        done.map(|_| ()).map_err(failed("writing", &self.key, &self.url))
     }
 }

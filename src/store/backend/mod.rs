@@ -13,6 +13,7 @@ mod gs;
 mod memory;
 mod objects;
 mod s3;
+mod staged;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
