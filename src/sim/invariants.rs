@@ -100,11 +100,6 @@ impl Guard {
         self.violation.get_or_insert(Violation { rule, at, what });
     }
 
-    /// What the log adds up to.
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
     /// A log object was written. One that nobody will read, since it stands in a part that was cut off, counts for nothing.
     /// `blob` finds what is kept under a digest.
     pub(super) fn log_written(
@@ -178,10 +173,8 @@ impl Guard {
     pub(super) fn recorded(&mut self, term: u64, record: &Record) {
         let Some(seen) = self.terms.get_mut(&term) else { return };
         match record {
-            Record::Answered { job, task, .. } => {
-                if !seen.answered.insert((*job, *task)) {
-                    self.broken(Rule::CountedOnce, format!("the answer to {task} is recorded twice"));
-                }
+            Record::Answered { job, task, .. } if !seen.answered.insert((*job, *task)) => {
+                self.broken(Rule::CountedOnce, format!("the answer to {task} is recorded twice"));
             }
             Record::Saved { job, saved } => {
                 seen.answered.retain(|(of, _)| of != job);

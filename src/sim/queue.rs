@@ -32,7 +32,8 @@ impl<T> Queue<T> {
         self.heap.pop().map(|entry| (entry.at, entry.what))
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.heap.len()
     }
 }
