@@ -40,9 +40,15 @@ pub fn again(path: &Path) -> Result<serde_json::Value, Box<dyn Error>> {
             effects.extend(job.complete(task.id, &output)?);
         }
         for effect in effects {
-            let Effect::Evaluate { round, model, .. } = effect else { return Err(format!("{effect:?}").into()) };
-            let measured = model::measure(&model, &*validation.dataset(model.classes())?)?;
-            weights = job.evaluated(round, &measured).into_iter().find_map(weights_of).or(weights);
+            match effect {
+                // Nothing is kept here.
+                Effect::Save => {}
+                Effect::Evaluate { round, model, .. } => {
+                    let measured = model::measure(&model, &*validation.dataset(model.classes())?)?;
+                    weights = job.evaluated(round, &measured).into_iter().find_map(weights_of).or(weights);
+                }
+                other => return Err(format!("{other:?}").into()),
+            }
         }
     }
     let same = weights.map(|digest| digest.to_string()).as_deref() == Some(&report.weights_sha256);

@@ -372,7 +372,7 @@ fn runs_that_fail_leave_standard_output_to_the_programs() {
     // One that has no room for the data.
     let cluster = Cluster::start(&["--memory", "1000"]);
     let told = cluster.client("letters", TINY, &["--json"]);
-    told.fails(1, &[&cluster.coordinator.server.address.to_string(), "--memory"]);
+    told.fails(2, &[&cluster.coordinator.server.address.to_string(), "--memory"]);
     assert_eq!(told.out, "", "{told}");
 }
 

@@ -292,9 +292,9 @@ fn a_model_may_be_larger_than_the_room_for_data() {
     }
     let nodes = nodes(1);
     // All models together are larger than the room: they fit only because they are not kept there.
-    let coordinator = Coordinator::start("1", &[nodes[0].address], &["--memory", "1MiB"]);
+    let coordinator = Coordinator::start("1", &[nodes[0].address], &["--memory", "2MiB"]);
     let model = coordinator.path("model.safetensors");
-    for _ in 0..10 {
+    for _ in 0..20 {
         let job = format!("{} 1 2 6000 0.0001", directory.path().display());
         coordinator.train(&job, &["--model-out", &model.to_string_lossy()]);
     }

@@ -35,7 +35,9 @@ impl Cluster {
 
     fn coordinator(&self, port: u16, more: &[&str]) -> Server {
         let (port, nodes, store) = (port.to_string(), self.path("nodes.txt"), self.path("store"));
-        Server::start(&[&["coordinator", &port, "2", "--nodes", &nodes, "--store", &store], more].concat())
+        // Ports are used again: gossip would bring the nodes of other tests.
+        let args = ["coordinator", &port, "2", "--nodes", &nodes, "--store", &store, "--no-gossip"];
+        Server::start(&[&args, more].concat())
     }
 
     /// A client that knows these coordinators.

@@ -46,7 +46,7 @@ fn cluster(more: &[&str]) -> (Vec<Server>, Coordinator) {
         let last = nodes[nodes.len() - 1].address.to_string();
         nodes.push(Server::node("0.25", &[&["--join", &last], more].concat()));
     }
-    let coordinator = Coordinator::start("2", &[nodes[2].address], more);
+    let coordinator = Coordinator::in_gossip("2", &[nodes[2].address], more);
     let mut all: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
     all.push(coordinator.server.address);
     wait_until("all know all", || all_see_all(&all));
@@ -135,7 +135,7 @@ fn an_ended_server_says_good_bye() {
 fn a_leaving_node_finishes_its_tasks_and_ends() {
     let mut leaving = Server::node("0", &[]);
     let stays = Server::node("0", &[]);
-    let coordinator = Coordinator::start("2", &[leaving.address, stays.address], &[]);
+    let coordinator = Coordinator::in_gossip("2", &[leaving.address, stays.address], &[]);
     let job = "letters 12 40 24 0.0001";
     let alone = coordinator.train(job, &[]);
     let report = std::thread::scope(|scope| {

@@ -131,7 +131,7 @@ impl Run for Client {
             give_up_after: options.give_up_after,
         };
         let start = SystemTime::now();
-        let interrupted = interrupts().map_err(Failure::Run)?;
+        let interrupted = interrupts("cancelling").map_err(Failure::Run)?;
         let mut progress = Progress::new(options.json);
         let mut shown = Ok(());
         // A job whose progress nobody reads is cancelled, too, unless its model is wanted.
@@ -226,14 +226,14 @@ fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
 }
 
 /// Whether Ctrl-C was pressed; the second time ends the program at once.
-pub(super) fn interrupts() -> anyhow::Result<impl Fn() -> bool> {
+pub(super) fn interrupts(doing: &'static str) -> anyhow::Result<impl Fn() -> bool> {
     let count = Arc::new(AtomicU32::new(0));
     let counted = count.clone();
     let on_signal = move || {
         if counted.fetch_add(1, Ordering::Relaxed) > 0 {
             std::process::exit(130);
         }
-        eprintln!("ending; Ctrl-C again to leave at once");
+        eprintln!("{doing}; Ctrl-C again to leave at once");
     };
     ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
     Ok(move || count.load(Ordering::Relaxed) > 0)

@@ -9,7 +9,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Look at a job until it ends, whichever coordinator leads; it goes on when this command is interrupted
+/// Look at a job until it ends; it goes on when this command is interrupted
 #[derive(Args, Debug)]
 pub(super) struct Watch {
     /// Its number
@@ -33,7 +33,7 @@ impl Run for Watch {
         if let Some(path) = &self.model_out {
             check_model_path(path).map_err(Failure::Input)?;
         }
-        let interrupted = interrupts().map_err(Failure::Run)?;
+        let interrupted = interrupts("leaving").map_err(Failure::Run)?;
         let job = client::attach(&self.coordinators.addresses(), self.reconnect, &self.job).map_err(failure)?;
         let mut progress = Progress::new(self.json);
         let mut shown = Ok(());

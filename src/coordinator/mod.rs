@@ -275,15 +275,16 @@ fn led_by(backend: &dyn Backend, own: &str) -> Result<Option<String>, BackendErr
 impl Drop for Coordinator {
     fn drop(&mut self) {
         self.gossip.stop();
-        drop(self.standby.take());
         self.board.close();
-        if let Some(server) = self.server.take() {
-            server.stop();
-        }
-        // The shell may be gone already, if it panicked.
+        drop(self.standby.take());
+        // The shell may be gone already, if it panicked. It goes before the connections: the last of these ends the keeper,
+        // who waits until nobody can wish anything any more.
         let _ = self.inbox.send(Message::Stop);
         if let Some(shell) = self.shell.take() {
             let _ = shell.join();
+        }
+        if let Some(server) = self.server.take() {
+            server.stop();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! reports what came of them as events. The engine alone knows which nodes there are, what they do, and how far each
 //! job is.
 //!
-//! What jobs come to is written as [`Record`](crate::ledger::Record)s, and nobody is told of it before its record is
+//! What jobs come to is written as [`Record`]s, and nobody is told of it before its record is
 //! durable. No event makes the engine look at all nodes, tasks or attempts: each thing that has to be looked at later has
 //! a timer, and what decisions need is kept in order.
 

@@ -163,6 +163,12 @@ impl Node {
         !self.queue.is_empty()
     }
 
+    /// What waits for a slot of it.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> impl Iterator<Item = &Bound> {
+        self.queue.iter()
+    }
+
     /// Takes away all that waits for a slot of it.
     pub(super) fn unbind_all(&mut self) -> VecDeque<Bound> {
         self.queued_cost = 0.0;

@@ -148,7 +148,11 @@ struct Bench {
 impl Bench {
     /// A bench with nodes that have all answered.
     fn new(policy_name: &str, nodes: u32) -> Self {
-        let mut bench = Self::asleep(policy_name, nodes);
+        Self::with_seed(policy_name, nodes, 1)
+    }
+
+    fn with_seed(policy_name: &str, nodes: u32, seed: u64) -> Self {
+        let mut bench = Self::asleep_with_seed(policy_name, nodes, seed);
         for node in 0..nodes {
             bench.tell(Event::Answered { node: NodeId(node), hello: hello() });
         }
@@ -157,8 +161,12 @@ impl Bench {
     }
 
     fn asleep(policy_name: &str, nodes: u32) -> Self {
+        Self::asleep_with_seed(policy_name, nodes, 1)
+    }
+
+    fn asleep_with_seed(policy_name: &str, nodes: u32, seed: u64) -> Self {
         let addresses: Vec<String> = (0..nodes).map(|node| format!("node:{node}")).collect();
-        let engine = Engine::new(policy(policy_name), 1, &addresses);
+        let engine = Engine::new(policy(policy_name), seed, &addresses);
         let mut bench = Self {
             engine,
             now: ms(0),
@@ -184,8 +192,26 @@ impl Bench {
         }
     }
 
+    /// Tells the engine; copies must not be made while tasks wait for a node, nor wait for a node themselves.
     fn tell_only(&mut self, event: Event) {
-        for action in self.engine.handle(self.now, event) {
+        let actions = self.engine.handle(self.now, event);
+        let at_it = |job, task| {
+            let open = self.engine.jobs.get(&job).and_then(|run: &Run| run.open(task));
+            open.map_or(0, |(_, attempts)| attempts.len())
+        };
+        for bound in self.engine.nodes.iter().flat_map(|node| node.queued()) {
+            assert_eq!(at_it(bound.job, bound.task), 0, "a copy of {} waits for a node", bound.task);
+        }
+        for action in &actions {
+            if let Action::Dispatch { job, task, .. } = action {
+                assert!(
+                    at_it(*job, task.id) < 2 || self.engine.line.is_empty(),
+                    "{} is copied, others wait",
+                    task.id
+                );
+            }
+        }
+        for action in actions {
             match action {
                 Action::Dispatch { attempt, node, task, .. } => {
                     self.dispatched.push_back((attempt, node, task.id))

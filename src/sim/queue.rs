@@ -31,11 +31,6 @@ impl<T> Queue<T> {
     pub(super) fn pop(&mut self) -> Option<(Time, T)> {
         self.heap.pop().map(|entry| (entry.at, entry.what))
     }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.heap.len()
-    }
 }
 
 impl<T> Ord for Entry<T> {
@@ -71,6 +66,6 @@ mod tests {
             queue.push(Time(Duration::from_secs(at)), what);
         }
         let order: String = std::iter::from_fn(|| queue.pop()).map(|(_, what)| what).collect();
-        assert_eq!((order.as_str(), queue.len()), ("abcd", 0));
+        assert_eq!((order.as_str(), queue.pop()), ("abcd", None));
     }
 }

@@ -107,7 +107,13 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
+    /// One that knows these nodes alone: ports are used again, and gossip would bring the nodes of other tests.
     pub fn start(policy: &str, nodes: &[SocketAddr], more: &[&str]) -> Self {
+        Self::in_gossip(policy, nodes, &[&["--no-gossip"], more].concat())
+    }
+
+    /// One that takes part in gossip.
+    pub fn in_gossip(policy: &str, nodes: &[SocketAddr], more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the test");
         let file = directory.path().join("compute_nodes.txt");
         let list: String = nodes.iter().map(|node| format!("{},{}\n", node.ip(), node.port())).collect();

@@ -22,7 +22,7 @@ impl Run for Delete {
     }
 }
 
-/// Remove all but the newest versions of each file, and all that nothing refers to any more
+/// Remove old versions of files, and all that nothing refers to any more
 #[derive(Args, Debug)]
 #[command(after_help = "Example: roundtable gc --keep 5")]
 pub(in crate::cli) struct Collect {

@@ -174,3 +174,32 @@ fn without_a_deadline_a_round_closes_when_its_last_tasks_are_overdue() {
     bench.wait(1);
     assert_eq!(bench.rounds, 1);
 }
+
+/// The rules of copies are checked after every event: see [`Bench::tell_only`].
+#[test]
+fn copies_go_to_idle_nodes_under_every_policy() {
+    for row in POLICIES {
+        let mut copies = 0;
+        for seed in 0..20 {
+            let mut bench = Bench::with_seed(row.name, 4, seed);
+            bench.submit(1, 8);
+            let mut hung = 0;
+            for _ in 0..100 {
+                for (attempt, _, task) in std::mem::take(&mut bench.dispatched) {
+                    // The first two hang, and their copies, too.
+                    if task.shard < 2 {
+                        hung += 1;
+                    } else {
+                        bench.end(attempt, done(b""));
+                    }
+                }
+                for node in std::mem::take(&mut bench.probed) {
+                    bench.tell(Event::Answered { node, hello: hello() });
+                }
+                bench.wait(100);
+            }
+            copies += hung - 2;
+        }
+        assert!(copies >= 20, "{}: {copies} copies", row.name);
+    }
+}
