@@ -44,7 +44,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ),
     ("client", 7, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("sim", 7, &["types", "data", "model", "policy", "membership", "jobs", "ledger", "engine", "tenure"]),
-    ("report", 8, &["jobs", "client"]),
+    ("report", 8, &["jobs", "client", "sim"]),
     (
         "cli",
         9,
@@ -60,6 +60,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
             "node",
             "coordinator",
             "client",
+            "sim",
             "report",
         ],
     ),

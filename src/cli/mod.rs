@@ -20,6 +20,7 @@ mod recipes;
 mod report;
 mod self_id;
 mod server;
+mod simulate;
 mod table;
 mod timing;
 mod training;
@@ -50,6 +51,7 @@ const COMMANDS: &[Command] = &[
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
+    command::<simulate::Simulate>("simulate"),
     command::<members::Members>("members"),
     command::<self_id::SelfId>("self-id"),
     command::<leave::Leave>("leave"),

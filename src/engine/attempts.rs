@@ -4,7 +4,7 @@ use super::{Action, Attempt, Engine, Outcome, Timer, Traffic};
 use crate::jobs::{BadAnswer, Effect, TaskOutput};
 use crate::ledger::{Record, Span, State};
 use crate::policy::REFUSAL_COST;
-use crate::types::{AttemptId, JobId, NodeId, Time};
+use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ impl Engine {
                     run.counts(node).refusals += 1;
                     run.task_lost(task, id, &mut self.line);
                 }
+                self.watch_again(job, task);
             }
             Outcome::Impossible { reason } => {
                 let address = self.nodes.get(node).map_or("a node", |node| &node.address);
@@ -106,6 +107,7 @@ impl Engine {
             run.counts(attempt.node).failures += 1;
             run.task_lost(attempt.task, id, &mut self.line);
         }
+        self.watch_again(attempt.job, attempt.task);
     }
 
     /// Hangs up on an attempt: nobody waits for its answer any more.
@@ -138,6 +140,18 @@ impl Engine {
             if let Some(run) = self.jobs.get_mut(&bound.job) {
                 run.unbound(bound.task, id, &mut self.line);
             }
+            self.watch_again(bound.job, bound.task);
+        }
+    }
+
+    /// A copy came to nothing: the attempt that it was a copy of is late as before, and may have another.
+    pub(super) fn watch_again(&mut self, job: JobId, task: TaskId) {
+        let Some(run) = self.jobs.get_mut(&job) else { return };
+        let Some(id) = run.latest_attempt(task).filter(|id| !self.late.contains(id)) else { return };
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.look.is_none()) else { return };
+        run.watch.add(id, attempt, &run.patience);
+        if let Some(at) = run.watch.next() {
+            self.timers.set_by(Timer::Overdue(job), at);
         }
     }
 

@@ -58,7 +58,9 @@ impl Engine {
                 run.counts(id).failures += 1;
                 run.task_lost(known.task, attempt, &mut self.line);
             }
+            let (job, task) = (known.job, known.task);
             self.abandon(attempt, actions);
+            self.watch_again(job, task);
         }
     }
 

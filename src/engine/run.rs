@@ -173,6 +173,11 @@ impl Run {
         }
     }
 
+    /// The attempt at a task that began last, if none is to come.
+    pub(super) fn latest_attempt(&self, task: TaskId) -> Option<AttemptId> {
+        self.open.get(&task).filter(|open| open.place == Where::Sent)?.attempts.last().copied()
+    }
+
     /// A node says that the task cannot be done; true if that is believed.
     pub(super) fn task_fault(&mut self, task: TaskId, node: NodeId) -> bool {
         let Some(open) = self.open.get_mut(&task) else { return false };

@@ -30,6 +30,11 @@ pub(super) fn page(runs: &[Run], shared: &[Figure], parts: &[Part<'_>]) -> Strin
             }
         }
     }
+    document(&title, &body)
+}
+
+/// A document of this title, which is escaped, and body.
+pub(super) fn document(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
@@ -87,7 +92,7 @@ fn curves(figures: &[Figure]) -> String {
     format!("<h2>Learning</h2>\n{figures}")
 }
 
-fn framed(figure: &Figure, class: &str) -> String {
+pub(super) fn framed(figure: &Figure, class: &str) -> String {
     format!(
         "<figure{class}>\n<div class=\"scroll\">{}</div>\n<figcaption>{}</figcaption>\n</figure>\n",
         figure.inline(),

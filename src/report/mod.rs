@@ -6,6 +6,7 @@ mod figure;
 mod html;
 mod numbers;
 mod scale;
+mod simulation;
 mod style;
 mod svg;
 mod tables;
@@ -14,6 +15,7 @@ mod timeline;
 
 use crate::client::Report;
 use figure::Figure;
+pub use simulation::{Simulated, simulated};
 use tally::Tally;
 
 /// The most runs on one page: each has a colour of its own.

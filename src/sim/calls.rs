@@ -224,8 +224,11 @@ impl World<'_> {
         let Some(call) = self.calls.get(id).filter(|call| call.is_awaited) else { return };
         call.is_awaited = false;
         let (who, node, task) = (call.who, call.node, call.task.id);
-        if call.is_at_node && !rude {
-            self.send(Site::Coordinator(who), Site::Node(node), Message::HangUp(id));
+        match (call.is_at_node, rude) {
+            (true, false) => self.send(Site::Coordinator(who), Site::Node(node), Message::HangUp(id)),
+            // The node's system asks the coordinator's, and has no answer.
+            (true, true) => self.queue.push(self.now + KEEPALIVE, What::HungUp(id)),
+            (false, _) => {}
         }
         self.tally.ended_attempt(task);
         self.calls.settle(id);

@@ -120,6 +120,11 @@ impl Network {
         Some(self.delay())
     }
 
+    /// Whether a datagram comes twice.
+    pub(super) fn doubles(&mut self) -> bool {
+        self.links.duplicates > 0.0 && self.chance.random::<f64>() < self.links.duplicates
+    }
+
     fn delay(&mut self) -> Duration {
         let factor: f64 = self.slower.iter().map(|(_, factor)| factor).product();
         let jitter = if self.links.jitter.is_zero() { 0.0 } else { -(1.0 - self.chance.random::<f64>()).ln() };

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// An operation without an answer is given up after this.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// So is one that takes longer than this; it is done all the same.
+const LONGEST: Duration = Duration::from_secs(20);
 /// Keys of one listing: few, so that there are several.
 const PAGE: usize = 100;
 const LOG: &str = "log/";
@@ -67,6 +69,10 @@ impl World<'_> {
             return self.store_replies(who, None, serial, self.now + TIMEOUT, failed("no answer from the store"));
         }
         let (life, takes) = (self.coordinators[who].process.life, self.store_takes());
+        if takes >= LONGEST / 2 {
+            self.queue.push(self.now + LONGEST, What::StoreLate { op: Box::new(op) });
+            return self.store_replies(who, None, serial, self.now + LONGEST, failed("no answer from the store"));
+        }
         self.queue.push(self.now + takes, What::Store { who, life, serial, op: Box::new(op) });
     }
 
@@ -86,7 +92,7 @@ impl World<'_> {
             .fold([0.0; 3], |sum, (_, shares)| [sum[0] + shares[0], sum[1] + shares[1], sum[2] + shares[2]]);
         let [before, after, late] = shares;
         let drawn = if shares == [0.0; 3] { 1.0 } else { self.chance.random::<f64>() };
-        let at = self.now + self.store_takes();
+        let at = self.now + self.store_takes().min(LONGEST / 2);
         let is_cut = self.network.is_cut(Site::Store, Site::Coordinator(who));
         if drawn < before {
             return self.store_replies(who, Some(life), serial, at, failed("the store is busy"));

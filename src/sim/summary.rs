@@ -3,6 +3,7 @@
 use super::invariants::Violation;
 use crate::engine::{State, Status};
 use crate::types::{Digest, Round, TaskId, Time};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -128,8 +129,8 @@ impl Tally {
     pub(super) fn dispatched(&mut self, now: Time, task: TaskId) {
         self.so_far.dispatched += 1;
         self.so_far.redone += u64::from(self.answered.contains(&task));
-        if let std::collections::btree_map::Entry::Vacant(unknown) = self.round_began.entry(task.round.0) {
-            unknown.insert(now);
+        if let Entry::Vacant(began) = self.round_began.entry(task.round.0) {
+            began.insert(now);
             // Nobody is interested in rounds long ago.
             let old = TaskId { round: Round(task.round.0.saturating_sub(2)), shard: 0 };
             self.at_task = self.at_task.split_off(&old);

@@ -7,8 +7,8 @@ use super::mistakes;
 use super::network::Site;
 use super::workload;
 use super::world::World;
-use crate::engine::{Action, Engine, Event, Hello, Outcome, State};
-use crate::jobs::{Job, TaskSpec};
+use crate::engine::{Action, Engine, Event, Hello, Outcome, State, Status};
+use crate::jobs::{Job, Progress, TaskSpec};
 use crate::ledger::{History, Ledger, Record, Traffic};
 use crate::tenure::Leader;
 use crate::types::{AttemptId, Digest, Epoch, JobId, NodeId};
@@ -48,6 +48,8 @@ impl World<'_> {
         let fixed: Vec<String> = if self.setup.by_gossip { 0..0 } else { 0..nodes }.map(address).collect();
         let running = ledger.jobs().iter().filter(|(_, history)| history.state == State::Running);
         let running: Vec<(JobId, History)> = running.map(|(&job, history)| (job, history.clone())).collect();
+        let ended = ledger.jobs().iter().filter(|(_, history)| history.state != State::Running);
+        let ended: Vec<(JobId, Status)> = ended.map(|(&job, history)| (job, as_ended(history))).collect();
         self.guard.term_begins(&leader.address, number, &ledger, wrote);
         self.tally.so_far.leaders += 1;
         self.coordinators[who].term = Some(Term {
@@ -77,6 +79,9 @@ impl World<'_> {
         }
         let heard = events.into_iter().map(|event| Heard::Event(number, event));
         self.coordinators[who].inbox.extend(heard);
+        for (job, status) in ended {
+            self.publish(who, job, &status);
+        }
     }
 
     fn made_again(&self, history: &History) -> Result<Box<dyn Job>, String> {
@@ -174,14 +179,17 @@ impl World<'_> {
                 let then = ForCoordinator::Evaluated { term: number, job, round, measured };
                 self.in_coordinator(who, self.now + MEASURING, then);
             }
-            Action::Publish { job, status } => {
-                self.is_taken = true;
-                self.tally.told(&status);
-                if self.guard.told(&Site::Coordinator(who).to_string(), job, &status) {
-                    self.over.get_or_insert(self.now);
-                    self.tally.ended(self.now);
-                }
-            }
+            Action::Publish { job, status } => self.publish(who, job, &status),
+        }
+    }
+
+    /// Those who watch a job are told.
+    fn publish(&mut self, who: usize, job: JobId, status: &Status) {
+        self.is_taken = true;
+        self.tally.told(status);
+        if self.guard.told(&Site::Coordinator(who).to_string(), job, status) {
+            self.over.get_or_insert(self.now);
+            self.tally.ended(self.now);
         }
     }
 
@@ -303,5 +311,23 @@ impl World<'_> {
             return;
         }
         self.tell(who, number, Event::Ended { attempt, outcome, traffic });
+    }
+}
+
+/// What a leader tells of a job that ended before it led: perhaps nobody else has, who wrote its end to the log and was
+/// deposed.
+fn as_ended(history: &History) -> Status {
+    Status {
+        state: history.state.clone(),
+        progress: Progress::default(),
+        closed: history.closed.clone(),
+        nodes_busy: 0,
+        nodes_ready: 0,
+        nodes_known: 0,
+        notice: String::new(),
+        nodes: Vec::new(),
+        node_ids: Vec::new(),
+        wall: history.elapsed,
+        finish: None,
     }
 }

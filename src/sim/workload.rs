@@ -2,11 +2,13 @@
 
 use super::counting::{self, Request};
 use crate::data::shared::Blob;
-use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, TaskInput, TaskSpec};
+use crate::data::{Dataset, encode};
+use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, training};
 use crate::ledger::{CorpusRef, JobOrder, ShardRef};
 use crate::model;
 use crate::model::{Measured, Model};
 use crate::types::Digest;
+use ndarray::Array2;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +82,28 @@ impl Workload {
         Ok(workload)
     }
 
+    /// A training job of a few rows, to be truly done: three rounds of four tasks.
+    ///
+    /// # Errors
+    /// None that is known: its data and parameters are good.
+    pub fn small_training(seed: u64, task_time: Duration) -> Result<Self, JobError> {
+        let shard = |rows: usize, number: usize| {
+            let value =
+                |row: usize, column: usize| ((row * 7 + column * 3 + number + seed as usize % 97) % 11) as f32;
+            let features = Array2::from_shape_fn((rows, 2), |(row, column)| value(row, column));
+            let name = format!("part{number}");
+            let data = Dataset::new(features, (0..rows as u32).map(|row| row % 3).collect(), 3);
+            let data = data.map_err(|e| JobError::Data { shard: name.clone(), reason: e.to_string() })?;
+            Ok::<_, JobError>(Shard { name, blob: Arc::new(Blob::new(encode(&data))), rows: rows as u64 })
+        };
+        let shards = [5, 8, 3, 6].into_iter().zip(1..).map(|(rows, number)| shard(rows, number));
+        let shards = shards.collect::<Result<Vec<_>, _>>()?;
+        let classes = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let corpus = Corpus { name: "small/".to_owned(), shards, validation: shard(7, 9)?, columns: 2, classes };
+        let parameters = format!(r#"{{"rounds": 3, "epochs": 2, "hidden": [4], "eta": 0.01, "seed": {seed}}}"#);
+        Self::real(&training::KIND, &parameters, corpus, task_time)
+    }
+
     /// The inputs of a task.
     pub(super) fn inputs(&self, task: &TaskSpec) -> Vec<Arc<Blob>> {
         let blob = |input: &TaskInput| match input {
@@ -128,11 +152,8 @@ pub(super) fn measure(model: &Model, validation: &Blob) -> Result<Measured, Stri
 }
 
 fn order(kind: &str, parameters: &str, corpus: &Corpus) -> Arc<JobOrder> {
-    let shard = |shard: &crate::jobs::Shard| ShardRef {
-        name: shard.name.clone(),
-        digest: shard.blob.digest(),
-        rows: shard.rows,
-    };
+    let shard =
+        |shard: &Shard| ShardRef { name: shard.name.clone(), digest: shard.blob.digest(), rows: shard.rows };
     let corpus = CorpusRef {
         name: corpus.name.clone(),
         shards: corpus.shards.iter().map(shard).collect(),

@@ -37,6 +37,8 @@ pub(super) enum What {
     Node { node: u32, life: u64, then: ForNode },
     /// An operation reaches the store.
     Store { who: usize, life: u64, serial: u64, op: Box<Op> },
+    /// A node's system finds that the coordinator's end of a call is gone.
+    HungUp(u64),
     /// One that was said to have failed is done after all.
     StoreLate { op: Box<Op> },
     /// A fault begins.
@@ -233,6 +235,7 @@ impl<'a> World<'a> {
             What::Coordinator { who, then, .. } => self.coordinator_does(who, then),
             What::Node { node, then, .. } => self.node_does(node, then),
             What::Store { who, life, serial, op } => self.store_does(who, life, serial, *op),
+            What::HungUp(call) => self.hung_up(call),
             What::StoreLate { op } => drop(self.perform_op(&op)),
             What::Fault(place) => self.fault_begins(place),
             What::Mended(place) => self.fault_ends(place),

@@ -30,6 +30,46 @@ fn copies_are_made_only_by_nodes_that_have_nothing_else_to_do() {
     assert!(matches!(bench.state(), State::Done { .. }));
 }
 
+/// Two nodes, of which one hangs with a task that is overdue, and the copy of that at the other.
+fn copied() -> (Bench, AttemptId, TaskId) {
+    let mut bench = Bench::new("load-balancing", 3);
+    bench.submit(1, 3);
+    let (_, _, late) = bench.next();
+    for _ in 0..2 {
+        let (attempt, ..) = bench.next();
+        bench.wait(100);
+        bench.end(attempt, done(b""));
+    }
+    bench.wait(1000);
+    let (copy, _, task) = bench.next();
+    assert_eq!(task, late);
+    (bench, copy, late)
+}
+
+#[test]
+fn a_copy_that_comes_to_nothing_is_made_again() {
+    let lost_copies: [fn(&mut Bench, AttemptId); 4] = [
+        |bench, copy| bench.end(copy, Outcome::Refused),
+        |bench, copy| bench.end(copy, lost()),
+        |bench, copy| bench.end(copy, done(b"garbage")),
+        |bench, copy| {
+            let node = bench.engine.attempts[&copy].node;
+            bench.tell(Event::Unreachable { node, reason: "gone".to_owned() });
+            assert_eq!(bench.abandoned.pop_front(), Some(copy));
+            bench.end(copy, lost());
+        },
+    ];
+    for (case, lose) in lost_copies.into_iter().enumerate() {
+        let (mut bench, copy, late) = copied();
+        lose(&mut bench, copy);
+        bench.wait(5000);
+        let (second, _, task) = bench.dispatched.pop_front().unwrap_or_else(|| panic!("case {case}: no copy"));
+        assert!(task == late && bench.dispatched.is_empty(), "case {case}: one copy is enough");
+        bench.end(second, done(b""));
+        assert!(matches!(bench.state(), State::Done { .. }), "case {case}");
+    }
+}
+
 #[test]
 fn what_the_noise_of_a_busy_machine_delays_is_not_copied() {
     for row in POLICIES {
