@@ -17,6 +17,7 @@
 //! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
 //! | [`tenure`] | who leads, and the log that it writes |
+//! | [`priority`] | which threads give way to others |
 //! | [`wire`] | the generated Thrift code, and the step to our types |
 //! | [`rpc`] | connections: server, client, limits |
 //! | [`store`] | blobs by their digests |
@@ -76,6 +77,7 @@ pub mod model;
 pub mod node;
 pub mod placement;
 pub mod policy;
+pub mod priority;
 pub mod report;
 pub mod rpc;
 pub mod sim;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each module with its layer and the modules that it may use: only those of lower layers.
 const MODULES: &[(&str, u8, &[&str])] = &[
     ("types", 0, &[]),
+    ("priority", 0, &[]),
     ("data", 1, &["types"]),
     ("policy", 1, &["types"]),
     ("placement", 1, &["types"]),
@@ -21,12 +22,17 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("rpc", 5, &["types", "wire"]),
     ("store", 6, &["types", "data", "wire", "rpc"]),
     ("gossip", 6, &["types", "wire", "membership"]),
-    ("node", 7, &["types", "data", "model", "policy", "jobs", "wire", "rpc", "store", "gossip", "ingest"]),
+    (
+        "node",
+        7,
+        &["types", "priority", "data", "model", "policy", "jobs", "wire", "rpc", "store", "gossip", "ingest"],
+    ),
     (
         "coordinator",
         7,
         &[
             "types",
+            "priority",
             "data",
             "model",
             "policy",

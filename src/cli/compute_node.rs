@@ -36,6 +36,9 @@ pub(super) struct ComputeNode {
     /// How much may be held there
     #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = super::size)]
     disk: usize,
+    /// By how much tasks give way to whatever else this machine does: 0 not at all, 19 always
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
+    nice: u8,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -55,6 +58,7 @@ impl Run for ComputeNode {
             drain_time: self.drain_time,
             store: self.store.clone().or_else(usual),
             disk_limit: self.disk as u64,
+            nice: self.nice,
         };
         self.server.serve("compute node", || {
             let node = Node::start(listener, config).map_err(Failure::run)?;

@@ -4,6 +4,7 @@ use super::shell::Teller;
 use crate::data::shared::Blob;
 use crate::engine::Event;
 use crate::model::{self, Measured, Model};
+use crate::priority;
 use crate::rpc::RpcError;
 use crate::types::{JobId, Round};
 use crossbeam_channel::Sender;
@@ -11,6 +12,9 @@ use std::sync::Arc;
 
 /// How many models may wait to be measured.
 const QUEUE: usize = 1024;
+
+/// It gives way to the threads that answer, and that write the log.
+const NICE: u8 = 5;
 
 /// A model to measure.
 pub(super) struct Measure {
@@ -27,6 +31,7 @@ pub(super) fn start() -> Result<Sender<Measure>, RpcError> {
     let (queue, work) = crossbeam_channel::bounded::<Measure>(QUEUE);
     let thread = std::thread::Builder::new().name("evaluator".to_owned());
     let run = move || {
+        priority::give_way(NICE);
         for Measure { job, round, model, validation, teller } in work {
             let measured = measure(&model, &validation).map(Box::new);
             if !teller.tell(Event::Evaluated { job, round, measured }) {

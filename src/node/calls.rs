@@ -7,6 +7,7 @@ use crate::data::shared::Blob;
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::{self, TaskError, TaskOutput};
 use crate::policy;
+use crate::priority;
 use crate::rpc::{Address, Peer};
 use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::Digest;
@@ -73,6 +74,7 @@ impl ComputeNodeSyncHandler for Calls {
         scheduling_policy: i32,
     ) -> thrift::Result<TrainResult> {
         let Some(_working) = self.shared.drain.enter() else { return Ok(original::refusal()) };
+        priority::give_way(self.shared.config.nice);
         let request = original::Request { training_file, initial_weights, k, h, eta: eta.0, epochs };
         if self.arrive(scheduling_policy).is_none() {
             return Ok(original::refusal());
@@ -178,6 +180,7 @@ impl Calls {
         let Some(_slot) = self.shared.slots.take(&|| self.wanted()) else {
             return failed(TaskError::Abandoned.to_string());
         };
+        priority::give_way(self.shared.config.nice);
         let start = Instant::now();
         match (kind.run)(&task.parameters, &inputs, &|| self.wanted()) {
             Ok(output) => self.done(output, start.elapsed(), delayed),

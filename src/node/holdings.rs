@@ -224,7 +224,7 @@ impl Holdings {
                 state.temporary.insert(made).path().to_string_lossy().into_owned()
             }
         };
-        let archive = Arc::new(Archive::new(store::open(&url)?));
+        let archive = Arc::new(Archive::new(store::open_uncached(&url)?));
         state.archive = Some(archive.clone());
         Ok(archive)
     }

@@ -49,6 +49,8 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// Bytes of blobs that are held for others at most.
     pub disk_limit: u64,
+    /// By how much threads that do tasks give way to others, as a nice value; see [`crate::priority`].
+    pub nice: u8,
 }
 
 impl Default for Config {
@@ -66,6 +68,7 @@ impl Default for Config {
             drain_time: Duration::from_secs(60),
             store: None,
             disk_limit: 64 << 30,
+            nice: 5,
         }
     }
 }

@@ -19,7 +19,7 @@ mod error;
 mod pull;
 
 pub use archive::{Archive, ArchiveUpload, Collected, LONGEST_NAME, Pruned, StoredBlob, Version};
-pub use backend::{Backend, BackendError, Entry, SCHEMES, SchemeRow, Uploading, open, schemes};
+pub use backend::{Backend, BackendError, Entry, SCHEMES, SchemeRow, Uploading, open, open_uncached, schemes};
 pub use blobs::Blobs;
 pub use cache::{Store, Upload};
 pub(crate) use calls::answer_blob_calls;

@@ -17,14 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub(super) const ROW: SchemeRow =
-    SchemeRow { name: "", form: "DIR", about: "a directory of this machine", make: |path| open(path, path) };
+    SchemeRow { name: "", form: "DIR", about: "a directory of this machine", make: |path| open(path, path, true) };
 
 pub(super) const FILE_ROW: SchemeRow = SchemeRow {
     name: "file",
     form: "file:///DIR",
     about: "the same as a URL",
     make: |url| match url.strip_prefix("file://").filter(|path| path.starts_with('/') && !path.contains('%')) {
-        Some(path) => open(url, path),
+        Some(path) => open(url, path, true),
         None => {
             let reason = "after file:// comes an absolute path, as it is, without '%'".to_owned();
             Err(BackendError::Open { url: url.to_owned(), reason })
@@ -32,13 +32,21 @@ pub(super) const FILE_ROW: SchemeRow = SchemeRow {
     },
 };
 
-fn open(url: &str, path: &str) -> Result<Arc<dyn Backend>, BackendError> {
+/// One whose files are hardly ever read: what comes in chunks does not stay in memory.
+///
+/// # Errors
+/// It cannot be made or opened.
+pub fn open_uncached(path: &str) -> Result<Arc<dyn Backend>, BackendError> {
+    open(path, path, false)
+}
+
+fn open(url: &str, path: &str, cached: bool) -> Result<Arc<dyn Backend>, BackendError> {
     let failed = |reason: String| BackendError::Open { url: url.to_owned(), reason };
     let path = std::path::absolute(path).map_err(|e| failed(e.to_string()))?;
     make_durably(&path).map_err(|e| failed(e.to_string()))?;
     let root = path.canonicalize().map_err(|e| failed(e.to_string()))?;
     let files = LocalFileSystem::new_with_prefix(&root).map_err(|e| failed(e.to_string()))?.with_fsync(true);
-    Ok(Arc::new(Directory { files, root, url: url.to_owned() }))
+    Ok(Arc::new(Directory { files, root, url: url.to_owned(), cached }))
 }
 
 /// Makes a directory and those that it is in; they are there after a crash, too.
@@ -57,6 +65,7 @@ struct Directory {
     files: LocalFileSystem,
     root: PathBuf,
     url: String,
+    cached: bool,
 }
 
 impl Directory {
@@ -225,7 +234,7 @@ impl Backend for Directory {
             BackendError::Failed { doing: "writing", key, place, reason: e.to_string() }
         };
         path.parent().map_or(Ok(()), make_durably).map_err(&failed)?;
-        Ok(Box::new(Staged::start(path, failed)?))
+        Ok(Box::new(Staged::start(path, self.cached, failed)?))
     }
 
     fn sweep(&self, age: Duration) -> Result<u64, BackendError> {

@@ -15,6 +15,7 @@ mod objects;
 mod s3;
 mod staged;
 
+pub use directory::open_uncached;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -18,6 +18,7 @@ pub(super) struct Staged {
     is_there: bool,
     place: PathBuf,
     unflushed: usize,
+    cached: bool,
     flusher: Option<Flusher>,
     failed: Box<dyn Fn(io::Error) -> BackendError + Send>,
 }
@@ -29,10 +30,10 @@ struct Flusher {
 }
 
 impl Flusher {
-    fn start(file: &File) -> io::Result<Self> {
+    fn start(file: &File, cached: bool) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (go_on, wanted) = bounded(1);
-        let flush = move || wanted.iter().try_for_each(|()| file.sync_data());
+        let flush = move || wanted.iter().try_for_each(|()| bring_to_disk(&file, cached));
         let thread = std::thread::Builder::new().name("flush".to_owned()).spawn(flush)?;
         Ok(Self { go_on, thread })
     }
@@ -44,15 +45,30 @@ impl Flusher {
     }
 }
 
+/// What has been written then leaves the memory again, unless it is to be `cached`: memory that was used just now is much
+/// cheaper to fill than more of it, above all in a virtual machine.
+fn bring_to_disk(file: &File, cached: bool) -> io::Result<()> {
+    file.sync_data()?;
+    #[cfg(target_os = "linux")]
+    if !cached {
+        use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+        // It is advice only.
+        let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    }
+    Ok(())
+}
+
 impl Staged {
-    /// Begins a file that is to come to `place`; the directory must be there. `failed` explains what goes wrong.
+    /// Begins a file that is to come to `place`; the directory must be there. What is `cached` will be read soon.
+    /// `failed` explains what goes wrong.
     pub(super) fn start(
         place: PathBuf,
+        cached: bool,
         failed: impl Fn(io::Error) -> BackendError + Send + 'static,
     ) -> Result<Self, BackendError> {
         let failed = Box::new(failed);
         let (path, file) = create_beside(&place).map_err(&failed)?;
-        Ok(Self { file, path, is_there: true, place, unflushed: 0, flusher: None, failed })
+        Ok(Self { file, path, is_there: true, place, unflushed: 0, cached, flusher: None, failed })
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -61,7 +77,7 @@ impl Staged {
         if self.unflushed >= FLUSH {
             let flusher = match &mut self.flusher {
                 Some(flusher) => flusher,
-                none => none.insert(Flusher::start(&self.file)?),
+                none => none.insert(Flusher::start(&self.file, self.cached)?),
             };
             // If it is still at it, it is asked again after the next bytes; why it may have ended is told at the end.
             if flusher.go_on.try_send(()).is_ok() {
@@ -73,7 +89,7 @@ impl Staged {
 
     fn move_in(&mut self) -> io::Result<()> {
         self.flusher.take().map_or(Ok(()), Flusher::finish)?;
-        self.file.sync_all()?;
+        bring_to_disk(&self.file, self.cached)?;
         std::fs::rename(&self.path, &self.place)?;
         self.is_there = false;
         match self.place.parent() {
@@ -123,21 +139,21 @@ impl Drop for Staged {
 mod tests {
     use super::*;
 
-    fn staged(place: &Path) -> Staged {
+    fn staged(place: &Path, cached: bool) -> Staged {
         let failed = |e: io::Error| BackendError::Failed {
             doing: "writing",
             key: "x".to_owned(),
             place: "here".to_owned(),
             reason: e.to_string(),
         };
-        Staged::start(place.to_path_buf(), failed).unwrap()
+        Staged::start(place.to_path_buf(), cached, failed).unwrap()
     }
 
     #[test]
     fn it_is_seen_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("x");
-        let (mut first, mut second) = (staged(&place), Box::new(staged(&place)));
+        let (mut first, mut second) = (staged(&place, true), Box::new(staged(&place, false)));
         let chunk: Vec<u8> = (0..FLUSH / 2 + 1).map(|place| place as u8).collect();
         for _ in 0..5 {
             first.write(&chunk).unwrap();
