@@ -70,6 +70,8 @@ fn what_went_wrong_once_goes_right() {
     let seeds = [
         (47, "a late task was not copied again after its copy had been refused"),
         (260, "a leader wrote the job's end, and was deposed before it could tell: its successor has to"),
+        (3758, "at the end of the run a leader had just been deposed, and did not know it yet"),
+        (4976, "a task took hours at a node that had been slow for seconds when it began"),
         (1311, "an operation of the store took minutes, and a deposed leader waited for it"),
         (1408, "a node was never told that the machine was gone whose task it did"),
     ];

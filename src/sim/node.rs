@@ -4,7 +4,7 @@ use super::calls::{Answer, Message};
 use super::network::Site;
 use super::world::{Process, What, World};
 use crate::jobs::TaskError;
-use crate::types::Epoch;
+use crate::types::{Epoch, Time};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,8 +37,19 @@ pub(super) struct Node {
 
 /// A task at work.
 struct Work {
-    since: crate::types::Time,
+    since: Time,
     delayed: bool,
+    /// Seconds that it takes from a moment on, at the node's own pace.
+    left: (Time, f64),
+    due: Time,
+}
+
+impl Work {
+    /// What is left takes so many times as long from now on.
+    fn go_on(&mut self, now: Time, left: f64, slower: f64) {
+        let takes = Duration::try_from_secs_f64(left * slower).unwrap_or(Duration::MAX);
+        (self.left, self.due) = ((now, left), Time(now.0.saturating_add(takes)));
+    }
 }
 
 impl Node {
@@ -57,7 +68,12 @@ impl Node {
     }
 
     /// Forgets a task; when it began, if it was at work.
-    fn drop_task(&mut self, call: u64) -> Option<crate::types::Time> {
+    /// How many times longer than usual its tasks take now.
+    fn slower(&self) -> f64 {
+        self.slow.iter().map(|(_, factor)| factor).product()
+    }
+
+    fn drop_task(&mut self, call: u64) -> Option<Time> {
         self.delayed.remove(&call);
         self.waiting.retain(|(other, _)| *other != call);
         self.working.remove(&call).map(|work| work.since)
@@ -115,18 +131,36 @@ impl World<'_> {
             && let Some((id, delayed)) = node.waiting.pop_front()
         {
             let Some(call) = self.calls.get(id) else { continue };
-            let slower: f64 = node.slow.iter().map(|(_, factor)| factor).product();
-            let seconds = call.task.cost * self.setup.workload.pace / setup.speed * slower;
-            let takes = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-            node.working.insert(id, Work { since: self.now, delayed });
+            let seconds = call.task.cost * self.setup.workload.pace / setup.speed;
+            let now = self.now;
+            let mut work = Work { since: now, delayed, left: (now, seconds), due: now };
+            work.go_on(now, seconds, node.slower());
             let what = What::Node { node: place, life: node.process.life, then: ForNode::Done(id) };
-            self.queue.push(self.now + takes, what);
+            self.queue.push(work.due, what);
+            node.working.insert(id, work);
+        }
+    }
+
+    /// A node's pace changes: what it is at ends sooner, or later, than it would have.
+    pub(super) fn change_pace(&mut self, place: u32, change: impl FnOnce(&mut Vec<(usize, f64)>)) {
+        let Some(node) = self.nodes.get_mut(place as usize) else { return };
+        let before = node.slower();
+        change(&mut node.slow);
+        let (now, life, slower) = (self.now, node.process.life, node.slower());
+        for (&id, work) in &mut node.working {
+            let (since, left) = work.left;
+            work.go_on(now, (left - now.since(since).as_secs_f64() / before).max(0.0), slower);
+            self.queue.push(work.due, What::Node { node: place, life, then: ForNode::Done(id) });
         }
     }
 
     fn task_done(&mut self, place: u32, id: u64) {
         let Some(node) = self.nodes.get_mut(place as usize) else { return };
-        let Some(Work { since, delayed }) = node.working.remove(&id) else { return };
+        // It may take longer than was foreseen, or have been done sooner.
+        if node.working.get(&id).is_none_or(|work| work.due > self.now) {
+            return;
+        }
+        let Some(Work { since, delayed, .. }) = node.working.remove(&id) else { return };
         let garbage = node.garbage > 0;
         self.tally.worked(place, since, self.now, true);
         if let Some(call) = self.calls.get(id) {

@@ -25,11 +25,7 @@ impl World<'_> {
                 }
                 self.suspect(*site);
             }
-            Trouble::Slow { node, factor } => {
-                if let Some(node) = self.nodes.get_mut(*node as usize) {
-                    node.slow.push((place, *factor));
-                }
-            }
+            Trouble::Slow { node, factor } => self.change_pace(*node, |slow| slow.push((place, *factor))),
             Trouble::Garbage { node } => {
                 if let Some(node) = self.nodes.get_mut(*node as usize) {
                     node.garbage += 1;
@@ -56,11 +52,7 @@ impl World<'_> {
                 }
                 self.wakes_up(*site);
             }
-            Trouble::Slow { node, .. } => {
-                if let Some(node) = self.nodes.get_mut(*node as usize) {
-                    node.slow.retain(|(of, _)| *of != place);
-                }
-            }
+            Trouble::Slow { node, .. } => self.change_pace(*node, |slow| slow.retain(|(of, _)| *of != place)),
             Trouble::Garbage { node } => {
                 if let Some(node) = self.nodes.get_mut(*node as usize) {
                     node.garbage = node.garbage.saturating_sub(1);
