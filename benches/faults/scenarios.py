@@ -284,7 +284,7 @@ def join(cluster):
 
 
 # What the coordinator says of each entry of its log: the time runs from the wish to write its first record.
-COMMIT = r"records of the log are durable, the first in ([\d.]+)(s|ms|µs|ns)$"
+COMMIT = r"records of the log are durable, the first that is urgent in ([\d.]+)(s|ms|µs|ns)$"
 UNIT = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 

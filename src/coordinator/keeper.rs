@@ -122,8 +122,8 @@ fn keep(mut scribe: Scribe, backend: &dyn Backend, inbox: &Receiver<Wish>, told:
 /// The time in which this coordinator leads.
 struct Term {
     epoch: Epoch,
-    /// When the records that are not durable yet were wished.
-    wished: VecDeque<Time>,
+    /// When the records that are not durable yet were wished; of those that may wait for others, nothing.
+    wished: VecDeque<Option<Time>>,
     committed: u64,
 }
 
@@ -132,8 +132,14 @@ impl Term {
     fn note_commit(&mut self, now: Time, records: u64) {
         let count = usize::try_from(records - self.committed).unwrap_or(usize::MAX).min(self.wished.len());
         self.committed = records;
-        if let Some(first) = self.wished.drain(..count).next() {
-            log::debug!("{count} records of the log are durable, the first in {:?}", now.since(first));
+        match self.wished.drain(..count).flatten().next() {
+            Some(first) => {
+                log::debug!(
+                    "{count} records of the log are durable, the first that is urgent in {:?}",
+                    now.since(first)
+                );
+            }
+            None => log::debug!("{count} records of the log are durable"),
         }
     }
 }
@@ -143,7 +149,7 @@ fn wished(scribe: &mut Scribe, term: Option<&mut Term>, now: Time, wish: Wish) {
         Wish::Record(epoch, record) => {
             // Else it is of an engine that has been deposed and has not heard of it.
             if let Some(term) = term.filter(|term| term.epoch == epoch) {
-                term.wished.push_back(now);
+                term.wished.push_back(record.is_urgent().then_some(now));
                 scribe.record(record);
             }
         }

@@ -92,6 +92,11 @@ impl Record {
         }
     }
 
+    /// Whether somebody waits until it is durable. Nobody does for an answer: it may be given again.
+    pub fn is_urgent(&self) -> bool {
+        !matches!(self, Record::Answered { .. })
+    }
+
     /// The blobs that it carries.
     pub fn blobs(&self) -> Vec<&Arc<Blob>> {
         match self {

@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub(super) wake_at: Time,
     pub(super) news: Vec<News>,
     pub(super) records: Vec<Record>,
+    /// Somebody waits until one of them is durable.
+    pub(super) is_urgent: bool,
     pub(super) wants_to_lead: bool,
     pub(super) wants_to_stop: bool,
 }
@@ -70,6 +72,28 @@ impl Desk {
             if wished || shared.now >= end { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Waits for more records, until then or until one is urgent: answers are many, and nobody waits for theirs.
+    pub(super) async fn gather(&self, time: Duration) {
+        let end = self.shared().now + time;
+        poll_fn(|_| {
+            let mut shared = self.shared();
+            shared.wake_at = end;
+            if shared.is_urgent || shared.wants_to_stop || shared.now >= end {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// The records that are to be written.
+    pub(super) fn take_records(&self) -> Vec<Record> {
+        let mut shared = self.shared();
+        shared.is_urgent = false;
+        std::mem::take(&mut shared.records)
     }
 
     /// Waits until then, or until it is to stop: for pauses that records do not end.

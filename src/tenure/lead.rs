@@ -8,6 +8,9 @@ use std::time::Duration;
 
 /// A leader with nothing to write looks this often whether it still leads.
 const LOOK: Duration = Duration::from_secs(1);
+/// An answer waits so long for others, so that the end of a round, for which people wait, finds the store idle. It may have
+/// to be given again if the leader dies meanwhile, like that of a task in flight.
+const COMPANY: Duration = Duration::from_millis(20);
 /// A snapshot is written after so many entries, or bytes of them.
 const ENTRIES: u64 = if cfg!(test) { 6 } else { 512 };
 const BYTES: usize = 32 << 20;
@@ -35,8 +38,7 @@ pub(super) async fn lead(desk: &Desk, mut term: Term) -> String {
 async fn write_all(desk: &Desk, term: &mut Term, since: &mut Since) -> Result<String, Stop> {
     let mut committed = 0;
     loop {
-        let records = std::mem::take(&mut desk.shared().records);
-        if records.is_empty() {
+        if desk.shared().records.is_empty() {
             if desk.shared().wants_to_stop {
                 return Err(Stop);
             }
@@ -46,6 +48,8 @@ async fn write_all(desk: &Desk, term: &mut Term, since: &mut Since) -> Result<St
             }
             continue;
         }
+        desk.gather(COMPANY).await;
+        let records = desk.take_records();
         let count = records.len() as u64;
         let entry = Entry { records: ledger::reduced(records), ..header(desk, term) };
         let written = entry.write(&desk.ledger());

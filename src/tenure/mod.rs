@@ -142,7 +142,9 @@ impl Scribe {
 
     /// Has a record written; counts only while it leads.
     pub fn record(&mut self, record: Record) {
-        self.shared().records.push(record);
+        let mut shared = self.shared();
+        shared.is_urgent |= record.is_urgent();
+        shared.records.push(record);
     }
 
     /// Goes on: with the reply to the operation that was asked for, if there was one.
