@@ -6,7 +6,7 @@ mod seeds;
 use super::{Failure, Run, duration, output, table};
 use crate::policy::{self, POLICIES, PolicyRow};
 use crate::report::{self, Simulated};
-use crate::sim::{self, FAULT_KINDS, NodeSetup, Plan, Setup, Summary, Workload, quantile};
+use crate::sim::{self, FAULT_KINDS, Links, NodeSetup, Plan, Setup, Summary, Workload, quantile};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -60,6 +60,9 @@ pub(super) struct Simulate {
     /// slow, partition, loss, store)
     #[arg(long, default_value = "none", value_parser = faults)]
     faults: Faults,
+    /// The share of packets that are lost all the time
+    #[arg(long, default_value_t = 0.0, value_parser = spread)]
+    loss: f64,
     /// Where all that is left to chance comes from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,13 +70,17 @@ pub(super) struct Simulate {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// Draw the cluster, the job and the faults from the seed
-    #[arg(long, conflicts_with_all = ["compare", "faults"])]
+    #[arg(long, conflicts_with_all = [
+        "nodes", "slots", "speeds", "shards", "rounds", "task_time", "spread", "policy", "compare", "load", "delay",
+        "coordinators", "faults", "loss",
+    ])]
     any: bool,
     /// Plant a bug, to see that it is found
     #[arg(long, value_parser = bug, value_name = "NAME", hide = true)]
     plant: Option<&'static sim::Bug>,
-    /// Kill half of so many members at once, and tell how soon the others notice by gossip
-    #[arg(long, value_name = "MEMBERS", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    /// Let so many members gossip for 10 minutes, then kill half of them at once; tell how often one was wrongly held to be
+    /// gone, and how soon the others noticed; for each of the seeds
+    #[arg(long, value_name = "MEMBERS", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(2..=1000))]
     gossip: Option<u32>,
     /// Print JSON
     #[arg(long)]
@@ -150,6 +157,9 @@ impl Run for Simulate {
         if self.load >= 1.0 && rows.iter().any(|row| row.nodes_may_refuse) {
             return Err(Failure::Input(anyhow!("with --load 1 every node refuses every task; give less than 1")));
         }
+        if let Some(members) = self.gossip {
+            self.gossip(members)?;
+        }
         if self.seeds > 1 { seeds::run(&self, rows[0]) } else { self.run_one(&rows) }
     }
 }
@@ -169,6 +179,7 @@ impl Simulate {
             load: self.load,
             delay: self.delay,
             coordinators: self.coordinators as usize,
+            links: Links { loss: self.loss, ..Links::default() },
             bug: self.plant,
             ..Setup::new(policy, 0, work)
         };
@@ -197,9 +208,6 @@ impl Simulate {
         } else {
             output::lines(lay_out(&runs))?;
         }
-        if let Some(members) = self.gossip.filter(|_| !self.json) {
-            self.gossip(members)?;
-        }
         if let Some(path) = &self.report {
             let page = report::simulated(&self.about(), &runs);
             std::fs::write(path, page.html)
@@ -216,16 +224,25 @@ impl Simulate {
     }
 
     fn gossip(&self, members: u32) -> Result<(), Failure> {
-        let killed = members / 2;
-        let noticed = sim::gossip(members as usize, killed as usize, sim::Links::default(), self.seed);
-        let (half, last) = (quantile(&noticed.times, 0.5), quantile(&noticed.times, 1.0));
+        let (killed, links) = (members / 2, Links { loss: self.loss, ..Links::default() });
+        let (mut times, mut missed, mut wrong, mut minutes) = (Vec::new(), 0, 0, 0.0);
+        for seed in self.seed..self.seed.saturating_add(self.seeds) {
+            let noticed = sim::gossip(members as usize, killed as usize, links, seed);
+            times.extend(noticed.times);
+            missed += noticed.missed;
+            wrong += noticed.wrong;
+            minutes += noticed.calm.as_secs_f64() / 60.0 * f64::from(members);
+        }
+        let rate = wrong as f64 / minutes;
         output::line(&format!(
-            "gossip: {killed} of {members} members were killed; the others noticed within {} (p50), {} (last); {} missed, \
-             {} wrong",
-            seconds(half),
-            seconds(last),
-            noticed.missed,
-            noticed.wrong
+            "gossip: {wrong} wrong suspicions in {minutes:.0} member-minutes ({rate:.5} in one)"
+        ))?;
+        output::line(&format!(
+            "gossip: {killed} of {members} members were killed; the others noticed within {} (p50), {} (p99), {} (last); \
+             {missed} missed",
+            seconds(quantile(&times, 0.5)),
+            seconds(quantile(&times, 0.99)),
+            seconds(quantile(&times, 1.0)),
         ))
     }
 
@@ -246,7 +263,7 @@ impl Simulate {
         let policy = if self.compare { "--compare".to_owned() } else { format!("--policy {}", self.policy) };
         format!(
             "roundtable simulate --nodes {} --slots {} --speeds {} --shards {} --rounds {} --task-time {}ns --spread {} \
-             {policy} --load {} --delay {}ns --coordinators {} --faults {faults} --seed {seed}{plant}",
+             {policy} --load {} --delay {}ns --coordinators {} --faults {faults} --loss {} --seed {seed}{plant}",
             self.nodes,
             self.slots,
             groups.join(","),
@@ -257,6 +274,7 @@ impl Simulate {
             self.load,
             self.delay.as_nanos(),
             self.coordinators,
+            self.loss,
         )
     }
 

@@ -45,7 +45,7 @@ pub static BUGS: &[Bug] = &[
     Bug {
         name: "answer-counted-twice",
         about: "an answer is now and then given to the job twice",
-        breaks: &[Rule::CountedOnce],
+        breaks: &[Rule::CountedOnce, Rule::SameResult],
         plant: Plant::AnswerCountedTwice,
     },
     Bug {

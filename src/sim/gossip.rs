@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Members join one after the other, and settle, within this.
 const SETTLING: Duration = Duration::from_secs(20);
+/// Then nothing happens for so long, but that packets are lost.
+const CALM: Duration = Duration::from_secs(600);
 /// Those that are gone are gone from then on; what was not noticed in this time is not noticed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -21,8 +23,10 @@ pub struct Noticed {
     pub times: Vec<Duration>,
     /// How many of these pairs came to nothing.
     pub missed: usize,
-    /// How often a member that was there was held to be gone.
+    /// How often a member held another to be gone that was there, while nobody was gone.
     pub wrong: usize,
+    /// How long nobody was gone.
+    pub calm: Duration,
     /// Datagrams that were sent.
     pub datagrams: u64,
 }
@@ -43,7 +47,7 @@ struct Gossip {
     noticed: Noticed,
 }
 
-/// Lets `members` of them find each other, takes away `killed` at random all at once, and looks who notices when.
+/// Lets `members` of them find each other, leaves them alone for ten minutes, then takes away `killed` at random all at once, and looks who notices when.
 pub fn gossip(members: usize, killed: usize, links: Links, seed: u64) -> Noticed {
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let member = |place: usize| {
@@ -64,13 +68,16 @@ pub fn gossip(members: usize, killed: usize, links: Links, seed: u64) -> Noticed
         world.queue.push(Time(at), What::Start(place));
     }
     world.run_until(Time(SETTLING));
-    world.noticed = Noticed::default();
+    // At any moment between two probes: these would otherwise come at the same times in every run.
+    let calm = CALM + Duration::from_secs(1).mul_f64(chance.random());
+    world.noticed = Noticed { calm, ..Noticed::default() };
+    world.run_until(Time(SETTLING + calm));
     world.killed = Some(world.now);
     let killed = killed.min(members.saturating_sub(1));
     while world.alive.iter().filter(|alive| !**alive).count() < killed {
         world.alive[chance.random_range(0..members)] = false;
     }
-    world.run_until(Time(SETTLING + PATIENCE));
+    world.run_until(Time(SETTLING + calm + PATIENCE));
     let pairs = killed * (members - killed);
     world.noticed.missed = pairs.saturating_sub(world.noticed.times.len());
     world.noticed
@@ -144,7 +151,7 @@ impl Gossip {
                         let since = self.killed.unwrap_or_default();
                         self.noticed.times.push(self.now.since(since));
                     }
-                    _ => self.noticed.wrong += 1,
+                    _ => self.noticed.wrong += usize::from(self.killed.is_none()),
                 }
             }
             Output::Change(_) => {}
@@ -169,5 +176,12 @@ mod tests {
             let slowest = noticed.times.iter().max().copied().unwrap_or_default();
             assert!(slowest < Duration::from_secs(20), "seed {seed}: {slowest:?}");
         }
+    }
+
+    /// Otherwise that nobody is wrongly held to be gone would mean nothing.
+    #[test]
+    fn where_next_to_nothing_gets_through_members_are_wrongly_held_to_be_gone() {
+        let wrong = |loss| gossip(6, 3, Links { loss, ..Links::default() }, 1).wrong;
+        assert_eq!((wrong(0.03), wrong(0.9) > 20), (0, true));
     }
 }
