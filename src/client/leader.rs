@@ -2,6 +2,7 @@
 
 use crate::rpc::{Address, Client, Dialer, Input, Output, RpcError};
 use crate::wire::coordinator::{CoordinatorSyncClient, TCoordinatorSyncClient};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A connection to a coordinator.
@@ -100,10 +101,11 @@ impl Leader {
     /// Asks all coordinators once, at the same time: the one that leads, or why there is none.
     fn look(&self) -> Result<Connection, RpcError> {
         let (tell, told) = crossbeam_channel::unbounded();
-        for address in self.coordinators.iter().cloned() {
-            let (dialer, others, tell) = (self.dialer.clone(), self.coordinators.clone(), tell.clone());
+        let list: Arc<[Address]> = self.coordinators.clone().into();
+        for place in 0..list.len() {
+            let (dialer, list, tell) = (self.dialer.clone(), list.clone(), tell.clone());
             // It ends by itself, also when nobody listens any more: each wait has a bound.
-            let ask = move || drop(tell.send(ask_or_refer(&dialer, &address, &others)));
+            let ask = move || drop(tell.send(ask_or_refer(&dialer, &list[place], &list)));
             let thread = std::thread::Builder::new().name("look".to_owned()).spawn(ask);
             thread.map_err(|source| RpcError::CannotServe { source })?;
         }
