@@ -14,6 +14,8 @@ const SPREADS: f64 = 6.0;
 const LEAST_SPREAD: f64 = 0.25;
 /// Below this a copy costs more than it saves: the noise of a busy machine.
 const SLACK: Duration = Duration::from_millis(250);
+/// As long as no task has been done all of them are overdue after this: the first may lie at nodes that never answer.
+const FIRST: Duration = Duration::from_secs(60);
 /// When the time after which tasks are overdue falls to this share, attempts are looked at sooner than was planned.
 const QUICKER: f64 = 0.5;
 
@@ -47,9 +49,11 @@ impl Patience {
         Duration::try_from_secs_f64(median * cost).ok()
     }
 
-    /// When a task of this cost is overdue; `None` as long as nothing is known.
+    /// When a task of this cost is overdue; `None` if never.
     pub(super) fn overdue_after(&self, cost: f64) -> Option<Duration> {
-        self.usual(cost)?;
+        if self.sorted.is_empty() {
+            return Some(FIRST);
+        }
         Some(Duration::try_from_secs_f64(self.late * cost).ok()? + SLACK)
     }
 }
@@ -140,7 +144,7 @@ mod tests {
     #[test]
     fn old_tasks_are_forgotten() {
         let mut patience = Patience::default();
-        assert_eq!(patience.overdue_after(1.0), None);
+        assert_eq!(patience.overdue_after(1.0), Some(FIRST));
         for _ in 0..WINDOW {
             patience.learn(Duration::from_secs(8), 2.0);
         }

@@ -95,6 +95,7 @@ impl Engine {
         let Some((_, Decision { node, reason })) = plan.into_iter().next() else { return };
         // A task that is over its time is likely to need as long again as it has had.
         if let Reason::Soonest { expected, .. } = reason
+            && run.patience.usual(cost).is_some()
             && expected >= now.since(since)
         {
             self.timers.set_by(Timer::Overdue(job), now + COPY_LATER);

@@ -19,11 +19,16 @@ const LEFT: u64 = if cfg!(test) { 1 } else { 64 };
 /// Snapshots that are kept: if the newest is damaged, there is another.
 const SNAPSHOTS_KEPT: usize = 2;
 
+/// Objects that are deleted after each commit at most: nobody is to wait for them.
+const DELETED: usize = 4;
+
 /// What has been written since the last snapshot.
 #[derive(Default)]
 struct Since {
     entries: u64,
     bytes: usize,
+    /// What that snapshot has made unnecessary, the last to go first.
+    surplus: Vec<String>,
 }
 
 /// Writes records until it leads no more; says why.
@@ -41,6 +46,10 @@ async fn write_all(desk: &Desk, term: &mut Term, since: &mut Since) -> Result<St
         if desk.shared().records.is_empty() {
             if desk.shared().wants_to_stop {
                 return Err(Stop);
+            }
+            if let Some(key) = since.surplus.pop() {
+                desk.delete(key).await?;
+                continue;
             }
             desk.pause(LOOK).await;
             if desk.shared().records.is_empty() && newer_leader(desk, term).await? {
@@ -70,8 +79,11 @@ async fn write_all(desk: &Desk, term: &mut Term, since: &mut Since) -> Result<St
         committed += count;
         desk.tell(News::Committed { records: committed });
         if since.entries >= ENTRIES || since.bytes >= BYTES {
-            snapshot(desk, term).await?;
-            *since = Since::default();
+            let surplus = snapshot(desk, term).await?;
+            *since = Since { surplus, ..Since::default() };
+        }
+        for key in since.surplus.split_off(since.surplus.len().saturating_sub(DELETED)).into_iter().rev() {
+            desk.delete(key).await?;
         }
     }
 }
@@ -87,26 +99,24 @@ async fn newer_leader(desk: &Desk, term: &Term) -> Result<bool, Stop> {
     Ok(desk.get(keys::leader(next)).await?.is_some())
 }
 
-/// Writes a snapshot of all up to here, and deletes what it makes unnecessary.
-async fn snapshot(desk: &Desk, term: &Term) -> Result<(), Stop> {
+/// Writes a snapshot of all up to here. Tells what it makes unnecessary, which is to be deleted from the end on: the log's
+/// oldest entries first.
+async fn snapshot(desk: &Desk, term: &Term) -> Result<Vec<String>, Stop> {
     let records = desk.ledger().records();
     let written = Entry { records, ..header(desk, term) }.write(&Ledger::default());
     for blob in written.blobs {
         desk.keep(&blob).await?;
     }
     desk.put(keys::snapshot(term.position), written.bytes).await?;
-    let snapshots = desk.list(SNAPSHOTS, "").await?;
+    let mut snapshots = desk.list(SNAPSHOTS, "").await?;
     // One that claims to lead may be reading from the snapshot before, or, if there was none, from the log's beginning.
-    let Some(surplus) = snapshots.len().checked_sub(SNAPSHOTS_KEPT) else { return Ok(()) };
-    let Some(oldest) = snapshots.get(surplus).and_then(|key| keys::number(key)) else { return Ok(()) };
-    for key in &snapshots[..surplus] {
-        desk.delete(key.clone()).await?;
-    }
-    for key in desk.list(LOG, "").await? {
-        if keys::number(&key).is_none_or(|position| position + LEFT > oldest) {
-            break;
-        }
-        desk.delete(key).await?;
-    }
-    Ok(())
+    let Some(surplus) = snapshots.len().checked_sub(SNAPSHOTS_KEPT) else { return Ok(Vec::new()) };
+    let Some(oldest) = snapshots.get(surplus).and_then(|key| keys::number(key)) else { return Ok(Vec::new()) };
+    snapshots.truncate(surplus);
+    let is_old = |key: &String| keys::number(key).is_some_and(|position| position + LEFT <= oldest);
+    let log = desk.list(LOG, "").await?;
+    let old = snapshots.into_iter().chain(log.into_iter().take_while(is_old));
+    let mut old: Vec<String> = old.collect();
+    old.reverse();
+    Ok(old)
 }

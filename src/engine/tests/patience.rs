@@ -71,6 +71,24 @@ fn a_copy_that_comes_to_nothing_is_made_again() {
 }
 
 #[test]
+fn a_first_task_that_nobody_answers_is_copied_too() {
+    for row in POLICIES {
+        let mut bench = Bench::new(row.name, 2);
+        bench.submit(1, 1);
+        let (_, hung, _) = bench.next();
+        bench.wait(59_000);
+        assert!(bench.dispatched.is_empty(), "{}", row.name);
+        for _ in 0..20 {
+            bench.wait(500);
+        }
+        let (copy, node, _) = bench.next();
+        assert!(node != hung, "{}", row.name);
+        bench.end(copy, done(b""));
+        assert!(matches!(bench.state(), State::Done { .. }), "{}", row.name);
+    }
+}
+
+#[test]
 fn what_the_noise_of_a_busy_machine_delays_is_not_copied() {
     for row in POLICIES {
         let mut bench = Bench::new(row.name, 4);
