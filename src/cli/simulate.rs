@@ -13,7 +13,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Simulate a cluster: how long a job takes on it, and whether anything is lost when things go wrong
+/// Simulate a cluster: how long a job takes on it, and what faults cost
 #[derive(Args, Debug, Clone)]
 #[command(after_help = "Examples:\n  \
     roundtable simulate --nodes 100 --shards 1000 --load 0.5 --compare\n  \
