@@ -52,6 +52,7 @@ SCENARIOS = {
     "leader-cut-one-way": (scenarios.leader_cut_one_way, {}),
     "join": (scenarios.join, {"first task after it listens": 0.3}),
     "commit": (scenarios.commit, {"a commit": 0.010}),
+    "commit-beside-one-node": (scenarios.commit_beside_one_node, {"a commit": 0.010}),
     "put-get": (scenarios.put_get, {"put of 500 MB": 100.0, "get of 500 MB": 400.0, "seconds to put 25 MB": 2.2}),
 }
 COUNTS = ["lost attempts", "nodes without a task to the end", "tasks in flight", "tasks redone", "redone, answered 50 ms before"]

@@ -288,15 +288,20 @@ COMMIT = r"records of the log are durable, the first that is urgent in ([\d.]+)(
 UNIT = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 
-def commit(cluster):
-    """Commits of a job's rounds, as the coordinator itself says how long they took."""
+def commit(cluster, nodes=4):
+    """Commits of a job's rounds, as the coordinator itself says how long they took. Four nodes keep two cores busy."""
     rounds = rounds_for(3)
-    coordinator = with_nodes(cluster)
+    coordinator = with_nodes(cluster, nodes)
     same(result(cluster.client([coordinator], rounds)), rounds)
     times = [float(match[1]) * UNIT[match[2]] for _, match in coordinator.all(COMMIT)]
     if not times:
         raise Trouble("the coordinator says nothing of its commits")
     return {"a commit": times}
+
+
+def commit_beside_one_node(cluster):
+    """The same with one node, which leaves a core to the coordinator."""
+    return commit(cluster, 1)
 
 
 def put_get(cluster):
