@@ -155,7 +155,10 @@ fn a_job_outlives_its_client_and_may_be_cancelled_and_resumed() {
     let (out, err) = texts(&output);
     let job: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
     assert_eq!(job["job"], "2");
-    assert_eq!(ask(&address, &["cancel", "2"]).0, Some(0));
+    let (code, out, _) = ask(&address, &["cancel", "2"]);
+    assert!(code == Some(0) && out.contains("job 2 is cancelled"), "{out}");
+    let (code, out, _) = ask(&address, &["cancel", "1"]);
+    assert!(code == Some(0) && out.contains("job 1 had ended before: done"), "{out}");
     let state = |wanted: &str| {
         let (_, out, _) = ask(&address, &["job", "2", "--json"]);
         serde_json::from_str::<Value>(&out).is_ok_and(|job| job["state"] == wanted)

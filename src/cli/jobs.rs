@@ -7,7 +7,7 @@ use crate::rpc::{Dialer, RpcError};
 use crate::wire::coordinator::{JobState, JobStatus, JobSummary, TCoordinatorSyncClient};
 use clap::Args;
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a leader is looked for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -76,6 +76,11 @@ impl Run for Job {
     }
 }
 
+/// How long a job that is told to end may take to.
+const TO_END: Duration = Duration::from_secs(30);
+/// How many milliseconds a look at it waits for news.
+const LOOK_MS: i32 = 500;
+
 /// Cancel a job; it can be resumed
 #[derive(Args, Debug)]
 pub(super) struct Cancel {
@@ -88,7 +93,18 @@ pub(super) struct Cancel {
 impl Run for Cancel {
     fn run(self) -> Result<(), Failure> {
         ask(&self.coordinators, |client| client.cancel(self.job.clone()))?;
-        output::line(&format!("job {} is cancelled", self.job))
+        let mut version = 0;
+        let end = Instant::now() + TO_END;
+        while Instant::now() < end {
+            let status = ask(&self.coordinators, |client| client.watch(self.job.clone(), version, 0, LOOK_MS))?;
+            version = status.version;
+            match status.state {
+                JobState::RUNNING => {}
+                JobState::CANCELLED => return output::line(&format!("job {} is cancelled", self.job)),
+                ended => return output::line(&format!("job {} had ended before: {}", self.job, state(ended))),
+            }
+        }
+        Err(Failure::Run(anyhow::anyhow!("job {} is told to end, and has not ended yet", self.job)))
     }
 }
 
