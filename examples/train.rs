@@ -2,7 +2,7 @@
 //!
 //! Run it where `letters/` is: `cargo run --release --example train`
 
-use roundtable::client::{self, Order, Step};
+use roundtable::client::{self, Order, Share, Step};
 use roundtable::coordinator::{self, Coordinator};
 use roundtable::jobs::training::TrainingRequest;
 use roundtable::model::{self, Model, Output};
@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         values: false,
         training: TrainingRequest::original(10, 50, vec![24], 1e-4, 1),
         give_up_after: Some(Duration::from_secs(60)),
+        share: Share::default(),
     };
     let mut watch = |step: Step<'_>| {
         let Step::Status(status) = step else { return };

@@ -45,12 +45,12 @@ enum TaskOutcome {
 struct Task {
   /** Who asks: the coordinator's job, and the task in it. For the node's log only. */
   1: required string label
-  /** The kind of job, which says what `parameters`, `inputs` and the output are: "train". */
+  /** The kind of job, which says what `parameters`, `inputs` and the output are: "train" or "infer". */
   2: required string kind
   /** A JSON object. train: see `TrainingTask` in src/jobs/training/task.rs; {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}
-      is the original's rule. */
+      is the original's rule. infer: `InferenceTask` in src/jobs/inference/task.rs. */
   3: required string parameters
-  /** The blobs it works on. train: the shards, then the model (all safetensors). */
+  /** The blobs it works on. train: the shards, then the model (all safetensors). infer: the model, then the inputs. */
   4: required list<string> inputs
   /** The number of the coordinator's policy; under 2, load-balancing, a loaded node refuses. */
   5: required i32 scheduling_policy
@@ -61,15 +61,19 @@ struct Task {
   8: optional i64 epoch
   /** host:port of the asking coordinator: whom to name to one of an older epoch. */
   9: optional string coordinator
+  /** Blobs that the node will probably need next, and may fetch from `coordinator` while it works. */
+  10: optional list<string> prefetch
 }
 
 struct TaskAnswer {
   1: required TaskOutcome outcome
-  /** train: the change of the weights (safetensors). Empty if it is too large to come along: see output_digest. */
+  /** train: the change of the weights (safetensors); infer: the answers (safetensors). Empty if it is too large to come
+      along: see output_digest. */
   2: required binary output
   /** Set if the output must be fetched with get_blob. */
   3: required string output_digest
-  /** A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75, "loss": 1.2}; the loss may be missing. */
+  /** A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75, "loss": 1.2}; the loss may be missing.
+      infer: `InferenceMetrics` in src/jobs/inference/task.rs. */
   4: required string metrics
   /** Seconds of work, without the simulated delay and without waiting for a free slot. */
   5: required double busy_s

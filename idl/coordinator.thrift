@@ -33,11 +33,13 @@ struct Shard {
 }
 
 struct JobRequest {
-  /** The kind of job: "train". */
+  /** The kind of job: "train" or "infer". */
   1: required string kind
-  /** A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. */
+  /** A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. infer: `InferenceRequest` in
+      src/jobs/inference/request.rs. */
   2: required string parameters
-  /** The data set's name: a directory. Read under the coordinator's data directory if `shards` is empty. */
+  /** train: the data set's name: a directory. Read under the coordinator's data directory if `shards` is empty.
+      infer: which files of the store are asked about, as `list_files` takes it. */
   3: required string dataset
   4: required list<Shard> shards
   5: optional Shard validation
@@ -49,6 +51,10 @@ struct JobRequest {
   8: optional bool values
   /** A random name: the same request sent twice, because its answer was lost, starts one job. */
   9: optional string request_id
+  /** Its share of the nodes beside other jobs: at least 0.001 and at most 1,000; 1 if it is not given. */
+  10: optional double weight
+  /** Jobs of a higher priority go before all others; 0 if it is not given. */
+  11: optional i32 priority
 }
 
 enum JobState {
@@ -119,6 +125,59 @@ struct NodeReport {
   10: required i64 bytes_received
 }
 
+/** What an inference job has done. Times are seconds from the start of a query's batch on its node to its end. */
+struct QueryFigures {
+  /** Queries answered, with those that have an error for an answer. */
+  1: required i64 done
+  2: required i64 total
+  /** Of those done: inputs that cannot be used. */
+  3: required i64 failed
+  4: required double mean_s
+  5: required double std_s
+  6: required double p25_s
+  7: required double p50_s
+  8: required double p75_s
+  9: required double p95_s
+  10: required double p99_s
+  /** Queries a second, in the last 10 s and since the job began. */
+  11: required double rate_10s
+  12: required double rate_total
+  /** Nodes that have a task of it now. */
+  13: required i32 nodes
+  /** Queries of a batch, now. */
+  14: required i32 batch_size
+}
+
+struct JobStats {
+  1: required string job
+  2: required string kind
+  /** The model's name in the store. */
+  3: required string model
+  4: required JobState state
+  5: required double weight
+  6: required i32 priority
+  7: required QueryFigures figures
+}
+
+/** What a node does now. */
+struct Assignment {
+  /** host:port */
+  1: required string node
+  2: required string job
+  /** The kind of the job, and what it works on. */
+  3: required string kind
+  4: required string subject
+  /** The task, for people, and how many queries it has; 0 where queries are not counted. */
+  5: required string task
+  6: required i64 queries
+  /** For how long. */
+  7: required double seconds
+  /** Why this node. */
+  8: required string reason
+  /** Why this job. */
+  9: required string share
+}
+
 struct JobStatus {
   1: required JobState state
   /** Grows with every change; give it to the next `watch`. */
@@ -138,7 +197,8 @@ struct JobStatus {
   12: required list<NodeReport> nodes
   /** When done: the SHA-256 of the final weights, whatever else the model file says. */
   13: required string weights_sha256
-  /** When done: the blob of the final model (safetensors, with the class labels in its metadata). */
+  /** When done: the blob of the final model (safetensors, with the class labels in its metadata); of an inference job
+      that of its output (see src/jobs/inference/output.rs). */
   14: required string model_digest
   /** Seconds since the job was accepted; stops when it ends. */
   15: required double wall_s
@@ -146,6 +206,8 @@ struct JobStatus {
   16: optional i32 best_round
   /** When done, if classes were learnt: what the model says of the validation rows, ascending by label and said. */
   17: optional list<Confused> confusion
+  /** Of an inference job. */
+  18: optional QueryFigures figures
 }
 
 struct JobSummary {
@@ -163,6 +225,9 @@ struct JobSummary {
   9: required string notice
   /** The validation error of the newest closed round. */
   10: optional double validation_error
+  /** Of an inference job: queries answered, and all. */
+  11: optional i64 queries_done
+  12: optional i64 queries_total
 }
 
 /** A version of a file. */
@@ -209,6 +274,16 @@ service coordinator extends members.member {
 
   /** Lets a cancelled or failed job go on from its last durable round. */
   void resume(1: string job) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** The figures of an inference job, or of all that are known if `job` is empty, the newest first. */
+  list<JobStats> job_stats(1: string job) throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** What each node does now, by node. */
+  list<Assignment> assignments() throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /** Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none. */
+  void set_batch_size(1: string model, 2: i32 batch_size)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
 
   /** The jobs at work and those that ended lately, the newest first. */
   list<JobSummary> jobs() throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)

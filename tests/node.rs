@@ -34,6 +34,7 @@ fn weights_of_rounds_long_ago_are_not_kept() {
             cluster: None,
             epoch: None,
             coordinator: None,
+            prefetch: None,
         };
         let answer = client.call(|c| c.run_task(task)).expect("an answer");
         assert_eq!(answer.outcome, TaskOutcome::DONE, "{}", answer.reason);

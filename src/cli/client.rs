@@ -1,6 +1,7 @@
 //! Owns `roundtable client`.
 
 use super::progress::Progress;
+use super::share::ShareOptions;
 use super::training::{Training, USAGE};
 use super::{Failure, Run, output, recipes, table, timing};
 use crate::client::{self, ClientError, Order, Report, Step};
@@ -72,6 +73,8 @@ pub(super) struct ClientOptions {
     /// How long to look for a coordinator that leads, when the one that did is gone
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
     reconnect: Duration,
+    #[command(flatten)]
+    share: ShareOptions,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -99,6 +102,7 @@ impl ClientOptions {
             self.give_up_after.map(|after| format!("--give-up-after={}", humantime::format_duration(after))),
         );
         args.push(format!("--reconnect={}", humantime::format_duration(self.reconnect)));
+        args.extend(self.share.to_args());
         args.extend(self.detach.then(|| "--detach".to_owned()));
         args.extend(self.json.then(|| "--json".to_owned()));
         args
@@ -129,6 +133,7 @@ impl Run for Client {
             values: training.values,
             training: training.request(options.seed),
             give_up_after: options.give_up_after,
+            share: options.share.share(),
         };
         let start = SystemTime::now();
         let interrupted = interrupts("cancelling").map_err(Failure::Run)?;

@@ -20,6 +20,7 @@ mod recipes;
 mod report;
 mod self_id;
 mod server;
+mod share;
 mod simulate;
 mod table;
 mod timing;

@@ -42,6 +42,24 @@ pub struct Order {
     pub training: TrainingRequest,
     /// Let the job fail after this long without progress.
     pub give_up_after: Option<Duration>,
+    /// Its part of the nodes beside other jobs.
+    pub share: Share,
+}
+
+/// A job's part of the nodes beside other jobs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// In proportion to those of the others.
+    pub weight: f64,
+    /// Jobs of a higher priority go before all others.
+    pub priority: i32,
+}
+
+impl Default for Share {
+    /// Weight 1, priority 0.
+    fn default() -> Self {
+        Self { weight: 1.0, priority: 0 }
+    }
 }
 
 /// What a watcher is told on the way.
@@ -112,6 +130,8 @@ pub fn submit(
         give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
         values: order.values.then_some(true),
         request_id: Some(format!("{:032x}", rand::random::<u128>())),
+        weight: Some(OrderedFloat(order.share.weight)),
+        priority: Some(order.share.priority),
     };
     let go_on = || !interrupted();
     let encoded: Vec<_> = corpus.iter().flat_map(|c| c.shards.iter().chain([&c.validation])).map(name).collect();

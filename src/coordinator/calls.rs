@@ -93,6 +93,18 @@ impl CoordinatorSyncHandler for Calls {
         self.shared.resume(parse(&job)?).map_err(|reason| self.refuse(reason))
     }
 
+    fn handle_job_stats(&self, _job: String) -> thrift::Result<Vec<wire::JobStats>> {
+        Ok(Vec::new())
+    }
+
+    fn handle_assignments(&self) -> thrift::Result<Vec<wire::Assignment>> {
+        Ok(Vec::new())
+    }
+
+    fn handle_set_batch_size(&self, _model: String, _batch_size: i32) -> thrift::Result<()> {
+        Ok(())
+    }
+
     fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>> {
         self.shared.seat.check()?;
         Ok(self.shared.board.list(summary))
@@ -200,7 +212,7 @@ fn summary(job: JobId, posted: &Posted) -> JobSummary {
     JobSummary {
         job: job.to_string(),
         kind: posted.order.kind.clone(),
-        dataset: posted.order.corpus.name.clone(),
+        dataset: posted.order.corpus.name().to_owned(),
         state: status.state,
         round: status.round,
         rounds: status.rounds,
@@ -208,6 +220,8 @@ fn summary(job: JobId, posted: &Posted) -> JobSummary {
         wall_s: status.wall_s,
         notice: status.notice,
         validation_error: posted.closed.last().map(|closed| OrderedFloat(closed.result.validation_error)),
+        queries_done: None,
+        queries_total: None,
     }
 }
 
@@ -233,7 +247,8 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
         model_digest: finish.map(|finish| finish.model.digest().to_string()).unwrap_or_default(),
         wall_s: OrderedFloat(0.0),
         best_round: finish.map(|finish| finish.round.0 as i32),
-        confusion: finish.and_then(|finish| confusion(&finish.measured)),
+        confusion: finish.and_then(|finish| confusion(finish.measured.as_ref()?)),
+        figures: None,
     };
     let Some(status) = &posted.status else { return report };
     report.notice = status.notice.clone();

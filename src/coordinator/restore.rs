@@ -1,10 +1,9 @@
 //! Owns the way from the ledger back to jobs: data and what was saved are found, and the kind makes the job again.
 
-use crate::jobs::{self, BadAnswer, Corpus, Effect, Job, Progress, Saved, Shard, TaskOutput, TaskSpec};
-use crate::ledger::{CorpusRef, History, ShardRef};
-use crate::model::Measured;
+use crate::jobs::{self, BadAnswer, Corpus, Effect, Job, Material, Progress, Saved, Shard, TaskOutput, TaskSpec};
+use crate::ledger::{CorpusRef, History, MaterialRef, ShardRef};
 use crate::store::Blobs;
-use crate::types::{Round, TaskId};
+use crate::types::TaskId;
 
 /// Makes a job again; one that cannot be made is a job that fails with the reason.
 pub(super) fn work(history: &History, blobs: &Blobs) -> Box<dyn Job> {
@@ -15,10 +14,13 @@ fn make(history: &History, blobs: &Blobs) -> Result<Box<dyn Job>, String> {
     let order = &history.order;
     let kind =
         jobs::find(&order.kind).ok_or_else(|| format!("there is no kind of job '{}' any more", order.kind))?;
-    let corpus = corpus(&order.corpus, blobs)?;
+    let material = match &order.corpus {
+        MaterialRef::Rows(rows) => corpus(rows, blobs)?.into(),
+        MaterialRef::Files(files) => Material::Files(files.clone()),
+    };
     let made = match &history.saved {
-        Some(saved) => (kind.resume)(&order.parameters, corpus, saved),
-        None => (kind.start)(&order.parameters, corpus),
+        Some(saved) => (kind.resume)(&order.parameters, material, saved),
+        None => (kind.start)(&order.parameters, material),
     };
     made.map_err(|e| e.to_string())
 }
@@ -50,10 +52,6 @@ impl Job for Hopeless {
 
     fn complete(&mut self, _: TaskId, _: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
         Ok(Vec::new())
-    }
-
-    fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {
-        Vec::new()
     }
 
     fn save(&self) -> Saved {

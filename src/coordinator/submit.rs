@@ -6,15 +6,27 @@ use crate::data::shared::Blob;
 use crate::data::{self, Classes};
 use crate::engine::Event;
 use crate::ingest::{self, LastColumn};
-use crate::jobs::{self, Corpus, Shard};
-use crate::ledger::{CorpusRef, JobOrder, ShardRef, State};
+use crate::jobs::{self, Corpus, Material, Shard};
+use crate::ledger::{CorpusRef, JobOrder, MaterialRef, ShardRef, State};
 use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a client waits at most for its job to be durable.
 const DURABLE: Duration = Duration::from_secs(30);
+
+/// What a job's weight may be.
+const WEIGHTS: RangeInclusive<f64> = 0.001..=1000.0;
+
+/// What a client wants of a job beside its work.
+struct Terms {
+    give_up_after: Option<Duration>,
+    request_id: Option<String>,
+    weight: f64,
+    priority: i32,
+}
 
 impl Shared {
     /// Starts a job.
@@ -23,42 +35,60 @@ impl Shared {
             let known: Vec<&str> = jobs::JOB_KINDS.iter().map(|kind| kind.name).collect();
             format!("there is no kind of job '{}'; there is: {}", request.kind, known.join(", "))
         })?;
-        let corpus = match (&request.validation, request.shards.is_empty()) {
+        let weight = request.weight.map_or(1.0, |weight| weight.0);
+        if !WEIGHTS.contains(&weight) {
+            return Err(format!(
+                "the weight is {weight}, but must be from {} to {}",
+                WEIGHTS.start(),
+                WEIGHTS.end()
+            ));
+        }
+        let rows = match (&request.validation, request.shards.is_empty()) {
             (_, true) => self.load(&request.dataset, last_column(request))?,
             (Some(validation), false) => self.look_up(request, validation)?,
             (None, false) => return Err("shards are given, but no validation rows".to_owned()),
         };
         let after = request.give_up_after_s.0;
-        let give_up_after = Duration::try_from_secs_f64(after).ok().filter(|after| !after.is_zero());
-        self.start(kind, &request.parameters, corpus, give_up_after, request.request_id.clone())
+        let terms = Terms {
+            give_up_after: Duration::try_from_secs_f64(after).ok().filter(|after| !after.is_zero()),
+            request_id: request.request_id.clone(),
+            weight,
+            priority: request.priority.unwrap_or(0),
+        };
+        self.start(kind, &request.parameters, rows.into(), terms)
     }
 
     /// Starts a job of the original system's call.
     pub(super) fn submit_original(&self, dir: &str, classes: usize, parameters: &str) -> Result<JobId, String> {
         let classes = Classes::integers(classes).map_err(|e| e.to_string())?;
         let corpus = self.load(dir, LastColumn::Label(Some(classes)))?;
-        self.start(&jobs::training::KIND, parameters, corpus, None, None)
+        let terms = Terms { give_up_after: None, request_id: None, weight: 1.0, priority: 0 };
+        self.start(&jobs::training::KIND, parameters, corpus.into(), terms)
     }
 
     fn start(
         &self,
         kind: &jobs::JobKind,
         parameters: &str,
-        corpus: Corpus,
-        give_up_after: Option<Duration>,
-        request_id: Option<String>,
+        material: Material,
+        terms: Terms,
     ) -> Result<JobId, String> {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let order = Arc::new(JobOrder {
             kind: kind.name.to_owned(),
             parameters: parameters.to_owned(),
-            corpus: by_digest(&corpus),
-            give_up_after,
-            request_id,
+            corpus: match &material {
+                Material::Rows(corpus) => by_digest(corpus).into(),
+                Material::Files(files) => MaterialRef::Files(files.clone()),
+            },
+            weight: terms.weight,
+            priority: terms.priority,
+            give_up_after: terms.give_up_after,
+            request_id: terms.request_id,
             submitted_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
         });
-        let name = corpus.name.clone();
-        let work = (kind.start)(parameters, corpus).map_err(|e| e.to_string())?;
+        let name = material.name().to_owned();
+        let work = (kind.start)(parameters, material).map_err(|e| e.to_string())?;
         let (job, is_known) = self.board.open(&order, work.memory(), self.config.store_limit)?;
         if !is_known {
             log::info!("job {job}: {} on {name}", kind.name);

@@ -57,6 +57,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: 1.0,
             for_originals: true,
+            queries: 1,
         };
         (0..self.width).map(spec).collect()
     }
@@ -78,7 +79,12 @@ impl Job for Counting {
         if self.round > self.rounds {
             let model = Arc::new(Blob::new(Vec::new()));
             let round = task.round;
-            effects.push(Effect::Finished { weights: model.digest(), model, round, measured: Box::new(worth()) });
+            effects.push(Effect::Finished {
+                weights: model.digest(),
+                model,
+                round,
+                measured: Some(Box::new(worth())),
+            });
         }
         Ok(effects)
     }
@@ -124,7 +130,16 @@ fn order(give_up_after: Option<Duration>) -> Arc<JobOrder> {
     let validation = ShardRef { name: String::new(), digest: Digest::of(b""), rows: 1 };
     let corpus = CorpusRef { name: String::new(), shards: vec![], validation, columns: 1, classes: vec![] };
     let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder { kind, parameters, corpus, give_up_after, request_id: None, submitted_ms: 0 })
+    Arc::new(JobOrder {
+        kind,
+        parameters,
+        corpus: corpus.into(),
+        weight: 1.0,
+        priority: 0,
+        give_up_after,
+        request_id: None,
+        submitted_ms: 0,
+    })
 }
 
 fn hello() -> Hello {

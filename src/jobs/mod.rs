@@ -13,13 +13,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Makes the coordinator's side of a job from parameters (JSON) and data.
-pub type Start = fn(&str, Corpus) -> Result<Box<dyn Job>, JobError>;
+pub type Start = fn(&str, Material) -> Result<Box<dyn Job>, JobError>;
 
 /// Makes the coordinator's side of a job that was saved: parameters and data as they were at its start.
-pub type Resume = fn(&str, Corpus, &Saved) -> Result<Box<dyn Job>, JobError>;
+pub type Resume = fn(&str, Material, &Saved) -> Result<Box<dyn Job>, JobError>;
 
-/// Does a task on a node: parameters (JSON), inputs in the order of the task's, and whether to go on.
-pub type RunTask = fn(&str, &[Arc<Blob>], &dyn Fn() -> bool) -> Result<TaskOutput, TaskError>;
+/// Does a task on a node: parameters (JSON), and inputs in the order of the task's.
+pub type RunTask = fn(&str, &[Arc<Blob>], &Workbench) -> Result<TaskOutput, TaskError>;
+
+/// What a node has for its tasks.
+pub struct Workbench<'a> {
+    /// Whether to go on; asked often.
+    pub keep_going: &'a dyn Fn() -> bool,
+    /// Seconds since some moment.
+    pub clock: &'a dyn Fn() -> f64,
+    /// The node's address, host:port.
+    pub node: &'a str,
+}
+
+impl<'a> Workbench<'a> {
+    /// Of somebody without a name or a clock.
+    pub fn bare(keep_going: &'a dyn Fn() -> bool) -> Self {
+        Self { keep_going, clock: &|| 0.0, node: "" }
+    }
+}
 
 /// A job as users name it.
 pub struct JobKind {
@@ -41,7 +58,77 @@ pub fn find(name: &str) -> Option<&'static JobKind> {
     JOB_KINDS.iter().find(|kind| kind.name == name)
 }
 
-/// The data a job works on: what is known of it without looking at rows.
+/// What a job works on.
+#[derive(Clone, Debug)]
+pub enum Material {
+    /// Rows to learn from.
+    Rows(Corpus),
+    /// A model, and files to ask it about.
+    Files(Files),
+}
+
+impl From<Corpus> for Material {
+    fn from(corpus: Corpus) -> Self {
+        Self::Rows(corpus)
+    }
+}
+
+impl Material {
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        match self {
+            Material::Rows(corpus) => &corpus.name,
+            Material::Files(files) => &files.name,
+        }
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn rows(self) -> Result<Corpus, JobError> {
+        match self {
+            Material::Rows(corpus) => Ok(corpus),
+            Material::Files(_) => Err(JobError::Needs { what: "training", needs: "rows to learn from" }),
+        }
+    }
+
+    /// The files.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn files(self) -> Result<Files, JobError> {
+        match self {
+            Material::Files(files) => Ok(files),
+            Material::Rows(_) => Err(JobError::Needs { what: "inference", needs: "a model and files" }),
+        }
+    }
+}
+
+/// A model in the store, and the files that it is asked about. Only digests: nothing is held in memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Files {
+    /// The pattern that the files match.
+    pub name: String,
+    /// The model.
+    pub model: Source,
+    /// The files, in the order in which they are asked about.
+    pub inputs: Vec<Source>,
+}
+
+/// A file in the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name there.
+    pub name: String,
+    /// Its content; of rows, the data set that was made of it.
+    pub digest: Digest,
+    /// Rows of the data set; `None`: it is one picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+}
+
+/// Rows to learn from: what is known of them without looking at them.
 #[derive(Clone, Debug)]
 pub struct Corpus {
     /// The directory it came from, for messages.
@@ -82,6 +169,8 @@ pub struct TaskSpec {
     pub cost: f64,
     /// Whether a node of the original system can do it.
     pub for_originals: bool,
+    /// How many queries it answers; 1 where they are not counted.
+    pub queries: u32,
 }
 
 /// An input of a task.
@@ -153,8 +242,26 @@ pub trait Job: Send {
     /// The answer is not one that the task can have. The job is as before, and the task must be done again.
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer>;
 
+    /// Takes an answer that another process had, before any task is made. False: it is given again by [`Job::complete`]
+    /// once its task is open.
+    fn remember(&mut self, _task: TaskId, _output: &TaskOutput) -> bool {
+        false
+    }
+
     /// Takes what the model of a round is worth on the validation rows; tasks may become ready by it.
-    fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect>;
+    fn evaluated(&mut self, _round: Round, _measured: &Measured) -> Vec<Effect> {
+        Vec::new()
+    }
+
+    /// Batches of this model are to have so many queries from now on; whether that changes the job.
+    fn set_batch_size(&mut self, _model: &str, _queries: u32) -> bool {
+        false
+    }
+
+    /// What it has done, if it answers queries.
+    fn figures(&self) -> Option<Figures> {
+        None
+    }
 
     /// How long the job may take, from its start.
     fn time_limit(&self) -> Option<Duration> {
@@ -180,7 +287,9 @@ pub trait Job: Send {
     fn save(&self) -> Saved;
 
     /// What was under way when it was saved, and has to be done again. Called once, after a resume and before any answer.
-    fn reopened(&mut self) -> Vec<Effect>;
+    fn reopened(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
 
     /// How far it is.
     fn progress(&self) -> Progress;
@@ -219,14 +328,14 @@ pub enum Effect {
     },
     /// The job is done.
     Finished {
-        /// The SHA-256 of the weights.
+        /// The SHA-256 of the weights, or of the answers: what the same request has for a result everywhere.
         weights: Digest,
-        /// The model file.
+        /// The model file, or the output.
         model: Arc<Blob>,
         /// The round whose model it is.
         round: Round,
-        /// What it is worth.
-        measured: Box<Measured>,
+        /// What it is worth, if it is a model.
+        measured: Option<Box<Measured>>,
     },
 }
 
@@ -245,6 +354,25 @@ pub struct RoundResult {
     /// The mean loss on the training rows while they were learnt from, if the nodes tell it.
     #[serde(with = "exact::option")]
     pub training_loss: Option<f64>,
+}
+
+/// What an inference job has done. Times are seconds from the start of a query's batch on its node to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Queries answered.
+    pub done: u64,
+    /// All queries.
+    pub total: u64,
+    /// Of those done: inputs that cannot be used.
+    pub failed: u64,
+    /// Queries of a batch, now.
+    pub batch_size: u32,
+    /// The mean time.
+    pub mean_s: f64,
+    /// Its standard deviation.
+    pub std_s: f64,
+    /// The times that 25%, 50%, 75%, 95% and 99% of the queries took at most.
+    pub percentiles_s: [f64; 5],
 }
 
 /// How far a job is.

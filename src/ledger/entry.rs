@@ -87,7 +87,8 @@ enum Line {
 struct FinishLine {
     model: Digest,
     round: Round,
-    measured: Box<Measured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    measured: Option<Box<Measured>>,
 }
 
 impl Entry {

@@ -190,7 +190,7 @@ impl Ledger {
     pub fn digests(&self) -> BTreeSet<Digest> {
         let of = |history: &History| {
             let is_done = matches!(history.state, State::Done { .. });
-            let data = history.order.corpus.digests().filter(|_| !is_done);
+            let data = history.order.corpus.digests().into_iter().filter(|_| !is_done);
             data.chain(history.blobs().map(|blob| blob.digest())).collect::<Vec<_>>()
         };
         self.jobs.values().flat_map(of).collect()

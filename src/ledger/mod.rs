@@ -13,7 +13,7 @@ pub use history::{History, Ledger};
 pub use told::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
 
 use crate::data::shared::Blob;
-use crate::jobs::{Saved, TaskOutput};
+use crate::jobs::{Files, Saved, TaskOutput};
 use crate::types::{Digest, JobId, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -110,7 +110,7 @@ impl Record {
     pub fn weight(&self) -> usize {
         let blobs: usize = self.blobs().iter().map(|blob| blob.bytes().len()).sum();
         let more = match self {
-            Record::Submitted { order, .. } => order.parameters.len() + 200 * order.corpus.shards.len(),
+            Record::Submitted { order, .. } => order.parameters.len() + 200 * order.corpus.len(),
             Record::Answered { output, .. } => output.bytes.len() + output.metrics.len(),
             Record::Closed { round, .. } => round.spans.len() * size_of::<Span>(),
             _ => 0,
@@ -127,7 +127,13 @@ pub struct JobOrder {
     /// Its parameters (JSON), as the kind defines them.
     pub parameters: String,
     /// Its data.
-    pub corpus: CorpusRef,
+    pub corpus: MaterialRef,
+    /// Its share of the nodes beside other jobs; more than 0.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Jobs of a higher priority go before all others.
+    #[serde(default)]
+    pub priority: i32,
     /// Fail it after this long without progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub give_up_after: Option<Duration>,
@@ -138,7 +144,63 @@ pub struct JobOrder {
     pub submitted_ms: i64,
 }
 
-/// A job's data by digests; see [`crate::jobs::Corpus`].
+fn one() -> f64 {
+    1.0
+}
+
+/// What a job works on, by digests; see [`crate::jobs::Material`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MaterialRef {
+    /// Rows to learn from.
+    Rows(CorpusRef),
+    /// A model, and files to ask it about.
+    Files(Files),
+}
+
+impl MaterialRef {
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        match self {
+            MaterialRef::Rows(corpus) => &corpus.name,
+            MaterialRef::Files(files) => &files.name,
+        }
+    }
+
+    /// The name of the model that it begins with, if there is one.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            MaterialRef::Rows(_) => None,
+            MaterialRef::Files(files) => Some(&files.model.name),
+        }
+    }
+
+    /// All its blobs.
+    pub fn digests(&self) -> Vec<Digest> {
+        match self {
+            MaterialRef::Rows(corpus) => corpus.digests().collect(),
+            MaterialRef::Files(files) => {
+                files.inputs.iter().chain([&files.model]).map(|source| source.digest).collect()
+            }
+        }
+    }
+
+    /// How many files it has.
+    fn len(&self) -> usize {
+        match self {
+            MaterialRef::Rows(corpus) => corpus.shards.len(),
+            MaterialRef::Files(files) => files.inputs.len(),
+        }
+    }
+}
+
+impl From<CorpusRef> for MaterialRef {
+    fn from(corpus: CorpusRef) -> Self {
+        Self::Rows(corpus)
+    }
+}
+
+/// A job's rows by digests; see [`crate::jobs::Corpus`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CorpusRef {
     /// The directory it came from.

@@ -22,7 +22,10 @@ fn order(seed: u8) -> Arc<JobOrder> {
             validation: shard("validate.txt"),
             columns: 16,
             classes: vec!["A".to_owned(), "\"é\"".to_owned()],
-        },
+        }
+        .into(),
+        weight: 1.0,
+        priority: 0,
         give_up_after: Some(Duration::from_millis(1500)),
         request_id: Some(format!("request {seed}")),
         submitted_ms: 1_700_000_000_000,
@@ -48,7 +51,7 @@ fn closed(round: u32, loss: f64) -> Arc<ClosedRound> {
 fn finish(seed: u8, size: usize) -> Finish {
     let answers = Answers::Classes { confusion: Vec::new(), calibration_error: f64::NAN.max(0.5) };
     let measured = Measured { rows: 10, error: 0.1, loss: f64::INFINITY, answers };
-    Finish { model: blob(size, seed), round: Round(3), measured: Box::new(measured) }
+    Finish { model: blob(size, seed), round: Round(3), measured: Some(Box::new(measured)) }
 }
 
 fn standing() -> NodeStanding {

@@ -18,7 +18,7 @@ pub enum State {
     Running,
     /// It has its result.
     Done {
-        /// The SHA-256 of the final weights.
+        /// The SHA-256 of the final weights, or of the answers.
         weights: Digest,
     },
     /// It cannot have one.
@@ -80,12 +80,12 @@ pub struct Span {
 /// The result of a job.
 #[derive(Clone, Debug)]
 pub struct Finish {
-    /// The model file.
+    /// The model file, or the output.
     pub model: Arc<Blob>,
     /// The round whose model it is.
     pub round: Round,
-    /// What it is worth.
-    pub measured: Box<Measured>,
+    /// What it is worth, if it is a model.
+    pub measured: Option<Box<Measured>>,
 }
 
 impl PartialEq for Finish {

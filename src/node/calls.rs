@@ -5,7 +5,7 @@ use super::load::Fate;
 use super::{Shared, drain, original};
 use crate::data::shared::Blob;
 use crate::gossip::{MemberCalls, answer_member_calls};
-use crate::jobs::{self, TaskError, TaskOutput};
+use crate::jobs::{self, TaskError, TaskOutput, Workbench};
 use crate::policy;
 use crate::priority;
 use crate::rpc::{Address, Peer};
@@ -182,7 +182,10 @@ impl Calls {
         };
         priority::give_way(self.shared.config.nice);
         let start = Instant::now();
-        match (kind.run)(&task.parameters, &inputs, &|| self.wanted()) {
+        let node = self.shared.gossip.me().address.to_string();
+        let workbench =
+            Workbench { keep_going: &|| self.wanted(), clock: &|| start.elapsed().as_secs_f64(), node: &node };
+        match (kind.run)(&task.parameters, &inputs, &workbench) {
             Ok(output) => self.done(output, start.elapsed(), delayed),
             Err(e) => failed(e.to_string()),
         }

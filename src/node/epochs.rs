@@ -80,6 +80,7 @@ mod tests {
             cluster: Some(cluster.to_owned()),
             epoch: Some(epoch),
             coordinator: Some(format!("host:{epoch}")),
+            prefetch: None,
         }
     }
 

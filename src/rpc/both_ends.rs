@@ -13,8 +13,8 @@ use super::*;
 use crate::wire::blobs::{BlobStoreSyncHandler, Rejected, TBlobStoreSyncClient};
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use crate::wire::coordinator::{
-    CoordinatorSyncClient, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport, JobRequest,
-    JobStatus, JobSummary, Leadership, TCoordinatorSyncClient,
+    Assignment, CoordinatorSyncClient, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport,
+    JobRequest, JobStats, JobStatus, JobSummary, Leadership, TCoordinatorSyncClient,
 };
 use crate::wire::members::{Member, MemberInfo, MemberSyncHandler};
 
@@ -115,6 +115,18 @@ impl CoordinatorSyncHandler for Handler {
     }
 
     fn handle_resume(&self, _: String) -> thrift::Result<()> {
+        unused()
+    }
+
+    fn handle_job_stats(&self, _: String) -> thrift::Result<Vec<JobStats>> {
+        unused()
+    }
+
+    fn handle_assignments(&self) -> thrift::Result<Vec<Assignment>> {
+        unused()
+    }
+
+    fn handle_set_batch_size(&self, _: String, _: i32) -> thrift::Result<()> {
         unused()
     }
 

@@ -115,7 +115,7 @@ impl Counting {
         let mut effects = vec![Effect::Closed { round, result, left_out: Vec::new() }];
         if self.round > self.request.rounds {
             let model = Arc::new(Blob::new(self.state.to_le_bytes().to_vec()));
-            effects.push(Effect::Finished { weights: model.digest(), model, round, measured: worth() });
+            effects.push(Effect::Finished { weights: model.digest(), model, round, measured: Some(worth()) });
         }
         effects
     }
@@ -147,6 +147,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: self.request.cost_of(shard),
             for_originals: false,
+            queries: 1,
         };
         (0..self.request.tasks).map(spec).collect()
     }

@@ -3,7 +3,7 @@
 use super::calls::{Answer, Message};
 use super::network::Site;
 use super::world::{Process, What, World};
-use crate::jobs::TaskError;
+use crate::jobs::{TaskError, Workbench};
 use crate::types::{Epoch, Time};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -166,7 +166,7 @@ impl World<'_> {
         if let Some(call) = self.calls.get(id) {
             let task = call.task.clone();
             let work = &self.setup.workload;
-            let answer = match (work.kind.run)(&task.parameters, &work.inputs(&task), &|| true) {
+            let answer = match (work.kind.run)(&task.parameters, &work.inputs(&task), &Workbench::bare(&|| true)) {
                 Ok(mut output) => {
                     if garbage {
                         output.bytes = b"nonsense".to_vec();

@@ -88,8 +88,8 @@ impl World<'_> {
         let work = &self.setup.workload;
         let (parameters, corpus) = (&history.order.parameters, work.corpus.clone());
         let job = match &history.saved {
-            Some(saved) => (work.kind.resume)(parameters, corpus, saved),
-            None => (work.kind.start)(parameters, corpus),
+            Some(saved) => (work.kind.resume)(parameters, corpus.into(), saved),
+            None => (work.kind.start)(parameters, corpus.into()),
         };
         Ok(mistakes::in_job(self.setup.bug, job.map_err(|e| e.to_string())?))
     }
@@ -112,7 +112,7 @@ impl World<'_> {
         };
         let work = &self.setup.workload;
         // It was made once before, so it can be made.
-        let Ok(job) = (work.kind.start)(&work.order.parameters, work.corpus.clone()) else { return };
+        let Ok(job) = (work.kind.start)(&work.order.parameters, work.corpus.clone().into()) else { return };
         term.has_job = true;
         let ledger = coordinator.scribe.ledger();
         let last = ledger.lock().unwrap_or_else(PoisonError::into_inner).last_job();

@@ -3,7 +3,7 @@
 use super::counting::{self, Request};
 use crate::data::shared::Blob;
 use crate::data::{Dataset, encode};
-use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, training};
+use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, Workbench, training};
 use crate::ledger::{CorpusRef, JobOrder, ShardRef};
 use crate::model;
 use crate::model::{Measured, Model};
@@ -74,7 +74,7 @@ impl Workload {
             tasks: (0, 0.0, 0.0),
             rounds: 0,
         };
-        let job = (kind.start)(parameters, corpus)?;
+        let job = (kind.start)(parameters, corpus.into())?;
         workload.rounds = job.progress().rounds;
         workload.expected = workload.do_straight(job)?;
         let (tasks, sum, _) = workload.tasks;
@@ -127,7 +127,7 @@ impl Workload {
                 return Err(failed("it comes to no end".to_owned()));
             }
             for task in tasks {
-                let output = (self.kind.run)(&task.parameters, &self.inputs(&task), &|| true);
+                let output = (self.kind.run)(&task.parameters, &self.inputs(&task), &Workbench::bare(&|| true));
                 let output = output.map_err(|e| failed(e.to_string()))?;
                 effects.extend(job.complete(task.id, &output).map_err(|e| failed(e.to_string()))?);
             }
@@ -164,7 +164,9 @@ fn order(kind: &str, parameters: &str, corpus: &Corpus) -> Arc<JobOrder> {
     Arc::new(JobOrder {
         kind: kind.to_owned(),
         parameters: parameters.to_owned(),
-        corpus,
+        corpus: corpus.into(),
+        weight: 1.0,
+        priority: 0,
         give_up_after: None,
         request_id: Some("simulated".to_owned()),
         submitted_ms: 0,
@@ -179,7 +181,7 @@ mod tests {
     fn the_count_is_what_a_straight_run_comes_to() {
         let mut workload = Workload::counting(4, 7, Duration::from_secs(1), 0.5, 3);
         let expected = workload.expected;
-        let job = (workload.kind.start)(&workload.order.parameters, workload.corpus.clone()).unwrap();
+        let job = (workload.kind.start)(&workload.order.parameters, workload.corpus.clone().into()).unwrap();
         assert_eq!(workload.do_straight(job).unwrap(), expected);
         assert_ne!(Workload::counting(4, 7, Duration::from_secs(1), 0.5, 4).expected, expected);
         assert_ne!(Workload::counting(3, 7, Duration::from_secs(1), 0.5, 3).expected, expected);

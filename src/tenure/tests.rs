@@ -36,7 +36,9 @@ fn submitted(job: u64) -> Record {
     let order = JobOrder {
         kind: "train".to_owned(),
         parameters: "p".repeat(job as usize % 7),
-        corpus,
+        corpus: corpus.into(),
+        weight: 1.0,
+        priority: 0,
         give_up_after: None,
         request_id: None,
         submitted_ms: 0,

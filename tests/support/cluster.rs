@@ -317,7 +317,16 @@ fn order() -> Arc<JobOrder> {
     let corpus =
         CorpusRef { name: String::new(), shards: Vec::new(), validation, columns: 1, classes: Vec::new() };
     let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder { kind, parameters, corpus, give_up_after: None, request_id: None, submitted_ms: 0 })
+    Arc::new(JobOrder {
+        kind,
+        parameters,
+        corpus: corpus.into(),
+        weight: 1.0,
+        priority: 0,
+        give_up_after: None,
+        request_id: None,
+        submitted_ms: 0,
+    })
 }
 
 /// A job that only counts its answers.
@@ -351,7 +360,7 @@ impl Counting {
             let model = Arc::new(Blob::new(Vec::new()));
             let answers = Answers::Classes { confusion: Vec::new(), calibration_error: 0.0 };
             let measured = Box::new(Measured { rows: 1, error: 0.0, loss: 0.0, answers });
-            effects.push(Effect::Finished { weights: model.digest(), model, round, measured });
+            effects.push(Effect::Finished { weights: model.digest(), model, round, measured: Some(measured) });
         }
         effects
     }
@@ -369,6 +378,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost,
             for_originals: true,
+            queries: 1,
         };
         (0..).zip(&self.costs).map(spec).collect()
     }

@@ -67,6 +67,7 @@ impl Shared {
             cluster: self.fence.as_ref().map(|fence| fence.cluster.clone()),
             epoch: self.fence.as_ref().map(|fence| fence.epoch.0 as i64),
             coordinator: self.fence.as_ref().map(|fence| fence.coordinator.clone()),
+            prefetch: None,
         }
     }
 

@@ -37,7 +37,7 @@ fn answer(spec: &TaskSpec, blobs: &[Arc<Blob>]) -> TaskOutput {
         TaskInput::Made(blob) => blob.clone(),
     };
     let inputs: Vec<Arc<Blob>> = spec.inputs.iter().map(input).collect();
-    (kind().run)(&spec.parameters, &inputs, &|| true).expect("an answer")
+    (kind().run)(&spec.parameters, &inputs, &jobs::Workbench::bare(&|| true)).expect("an answer")
 }
 
 fn kind() -> &'static jobs::JobKind {
@@ -88,7 +88,7 @@ impl World {
             state: None,
         };
         world.begin();
-        let work = (kind().start)(PARAMETERS, corpus(&world.blobs)).expect("a job");
+        let work = (kind().start)(PARAMETERS, corpus(&world.blobs).into()).expect("a job");
         world.tell(Event::Submit { job: JOB, work, order: order(None) });
         world
     }
@@ -117,7 +117,7 @@ impl World {
         self.begin();
         let Some(history) = self.ledger.jobs().get(&JOB).cloned() else {
             // Its client asks again.
-            let work = (kind().start)(PARAMETERS, corpus(&self.blobs)).expect("a job");
+            let work = (kind().start)(PARAMETERS, corpus(&self.blobs).into()).expect("a job");
             return self.tell(Event::Submit { job: JOB, work, order: order(None) });
         };
         if history.state == State::Running {
@@ -130,8 +130,8 @@ impl World {
     fn restore(&mut self, history: History, resumed: bool) {
         let corpus = corpus(&self.blobs);
         let work = match &history.saved {
-            Some(saved) => (kind().resume)(PARAMETERS, corpus, saved),
-            None => (kind().start)(PARAMETERS, corpus),
+            Some(saved) => (kind().resume)(PARAMETERS, corpus.into(), saved),
+            None => (kind().start)(PARAMETERS, corpus.into()),
         };
         let work = work.expect("a job");
         self.tell(Event::Restore { job: JOB, work, history: Box::new(history), resumed });

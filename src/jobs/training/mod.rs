@@ -28,8 +28,8 @@ use std::time::Duration;
 /// The row of [`super::JOB_KINDS`].
 pub const KIND: JobKind = JobKind {
     name: "train",
-    start: |parameters, corpus| Ok(Box::new(TrainingJob::start(parameters, corpus)?)),
-    resume: |parameters, corpus, saved| Ok(Box::new(TrainingJob::resume(parameters, corpus, saved)?)),
+    start: |parameters, data| Ok(Box::new(TrainingJob::start(parameters, data.rows()?)?)),
+    resume: |parameters, data, saved| Ok(Box::new(TrainingJob::resume(parameters, data.rows()?, saved)?)),
     run: task::run,
 };
 
@@ -182,6 +182,7 @@ impl TrainingJob {
             // Forward, backward, gradient: two operations each for a weight and a row.
             cost: 6.0 * parameters * part.rows as f64 * f64::from(self.request.epochs),
             for_originals: self.request.method.is_none(),
+            queries: 1,
         }
     }
 
@@ -211,7 +212,7 @@ impl TrainingJob {
             ("validation_error".to_owned(), measured.error.to_string()),
         ]);
         let model = Arc::new(Blob::new(model.to_safetensors()));
-        Some(Effect::Finished { weights: digest, model, round: Round(round), measured: Box::new(measured) })
+        Some(Effect::Finished { weights: digest, model, round: Round(round), measured: Some(Box::new(measured)) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::data::shared::Blob;
 use crate::data::{Dataset, Part};
-use crate::jobs::{TaskError, TaskOutput};
+use crate::jobs::{TaskError, TaskOutput, Workbench};
 use crate::model::{self, GradientDescent, Learning, Mlp, Model, ModelError, Place};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
@@ -60,11 +60,8 @@ pub struct TrainingMetrics {
 }
 
 /// Does a task: inputs are the shards and then the model, the output is the change of the weights.
-pub(super) fn run(
-    parameters: &str,
-    inputs: &[Arc<Blob>],
-    keep_going: &dyn Fn() -> bool,
-) -> Result<TaskOutput, TaskError> {
+pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench) -> Result<TaskOutput, TaskError> {
+    let keep_going = workbench.keep_going;
     let task: TrainingTask = serde_json::from_str(parameters).map_err(|e| impossible("parameters", &e))?;
     let Some((model, shards)) = inputs.split_last().filter(|(_, shards)| !shards.is_empty()) else {
         return Err(impossible("inputs", &format!("{} given, not shards and a model", inputs.len())));

@@ -3,6 +3,7 @@
 use super::task::run;
 use super::*;
 use crate::data::Dataset;
+use crate::jobs::Workbench;
 use crate::model::Answers;
 use crate::types::Digest;
 use ndarray::Array2;
@@ -40,7 +41,7 @@ fn answer(spec: &TaskSpec, blobs: &[Arc<Blob>]) -> TaskOutput {
         panic!("shard and weights")
     };
     let shard = blobs.iter().find(|blob| blob.digest() == *digest).expect("the shard");
-    run(&spec.parameters, &[shard.clone(), weights.clone()], &|| true).expect("an answer")
+    run(&spec.parameters, &[shard.clone(), weights.clone()], &Workbench::bare(&|| true)).expect("an answer")
 }
 
 fn worth(error: f64) -> Measured {
@@ -301,7 +302,7 @@ fn replicas_are_even_parts_of_all_rows() {
             model.form.inputs,
             Scaling::of(blobs.iter().map(|b| b.dataset(3).unwrap()).collect::<Vec<_>>().iter().map(|d| &**d))
         );
-        let output = run(&task.parameters, &inputs, &|| true).expect("an answer");
+        let output = run(&task.parameters, &inputs, &Workbench::bare(&|| true)).expect("an answer");
         job.complete(task.id, &output).expect("a good answer");
     }
     assert_eq!(job.take_ready().len(), 2, "the next round");
@@ -336,15 +337,15 @@ const LEARNING: &str = r#""method": {"batch_size": 2, "shuffle": true, "schedule
 fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
     let blobs = shards();
     let parameters = format!(r#"{{"rounds": 5, "epochs": 2, "hidden": [4], "eta": 0.01, "seed": 7{more}}}"#);
-    let mut job = (KIND.start)(&parameters, corpus(&blobs)).expect("a job");
+    let mut job = (KIND.start)(&parameters, corpus(&blobs).into()).expect("a job");
     let mut tasks: VecDeque<TaskSpec> = job.take_ready().into();
     let mut measures: VecDeque<Effect> = VecDeque::new();
     let (mut saved, mut since): (Option<Saved>, Vec<(TaskId, TaskOutput)>) = (None, Vec::new());
     for step in 0..10_000 {
         if stops(step) {
             job = match &saved {
-                Some(saved) => (KIND.resume)(&parameters, corpus(&blobs), saved).expect("the job"),
-                None => (KIND.start)(&parameters, corpus(&blobs)).expect("the job"),
+                Some(saved) => (KIND.resume)(&parameters, corpus(&blobs).into(), saved).expect("the job"),
+                None => (KIND.start)(&parameters, corpus(&blobs).into()).expect("the job"),
             };
             measures = job.reopened().into();
             tasks = job.take_ready().into();
@@ -357,7 +358,7 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
         let effects = match (tasks.pop_front(), measures.len() > 1) {
             (Some(task), false) => {
                 let inputs: Vec<_> = task.inputs.iter().map(|input| input_blob(input, &blobs)).collect();
-                let output = run(&task.parameters, &inputs, &|| true).expect("an answer");
+                let output = run(&task.parameters, &inputs, &Workbench::bare(&|| true)).expect("an answer");
                 let effects = job.complete(task.id, &output).expect("a good answer");
                 since.push((task.id, output));
                 effects
@@ -409,11 +410,11 @@ fn a_job_goes_on_from_what_was_saved_wherever_it_was_stopped() {
 fn what_was_not_saved_by_a_job_is_refused() {
     let blobs = shards();
     let parameters = r#"{"rounds": 2, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7}"#;
-    let mut job = (KIND.start)(parameters, corpus(&blobs)).expect("a job");
+    let mut job = (KIND.start)(parameters, corpus(&blobs).into()).expect("a job");
     let tasks = job.take_ready();
     tasks.iter().for_each(|task| drop(job.complete(task.id, &answer(task, &blobs)).expect("a good answer")));
     let good = job.save();
-    assert!((KIND.resume)(parameters, corpus(&blobs), &good).is_ok());
+    assert!((KIND.resume)(parameters, corpus(&blobs).into(), &good).is_ok());
     for (json, blobs_left) in [
         (good.json.replace("\"round\":2", "\"round\":9"), 9),
         (good.json.replace("\"weights\":0", "\"weights\":7"), 9),
@@ -422,7 +423,7 @@ fn what_was_not_saved_by_a_job_is_refused() {
         (String::new(), 9),
     ] {
         let bad = Saved { json, blobs: good.blobs.iter().take(blobs_left).cloned().collect() };
-        let error = (KIND.resume)(parameters, corpus(&blobs), &bad).err().expect(&bad.json).to_string();
+        let error = (KIND.resume)(parameters, corpus(&blobs).into(), &bad).err().expect(&bad.json).to_string();
         assert!(error.starts_with("what was saved of it cannot be used: "), "{error}");
     }
 }
@@ -434,7 +435,7 @@ fn a_round_may_close_without_its_last_tasks_and_says_so() {
         let early = r#""early_close": {"quorum": 0.5, "deadline_s": 2}"#;
         let parameters =
             format!(r#"{{"rounds": 1, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7, {early}}}"#);
-        let mut job = (KIND.start)(&parameters, corpus(&blobs)).expect("a job");
+        let mut job = (KIND.start)(&parameters, corpus(&blobs).into()).expect("a job");
         assert_eq!(job.quorum(), Some(Quorum { share: 0.5, deadline: Some(Duration::from_secs(2)) }));
         let tasks = job.take_ready();
         assert!(job.close_early().is_empty(), "not without any answer");

@@ -411,12 +411,12 @@ impl TSerializable for NodeHello {
 pub struct Task {
   /// Who asks: the coordinator's job, and the task in it. For the node's log only.
   pub label: String,
-  /// The kind of job, which says what `parameters`, `inputs` and the output are: "train".
+  /// The kind of job, which says what `parameters`, `inputs` and the output are: "train" or "infer".
   pub kind: String,
   /// A JSON object. train: see `TrainingTask` in src/jobs/training/task.rs; {"epochs": 75, "eta": 0.0001, "early_stop": 0.2}
-  /// is the original's rule.
+  /// is the original's rule. infer: `InferenceTask` in src/jobs/inference/task.rs.
   pub parameters: String,
-  /// The blobs it works on. train: the shards, then the model (all safetensors).
+  /// The blobs it works on. train: the shards, then the model (all safetensors). infer: the model, then the inputs.
   pub inputs: Vec<String>,
   /// The number of the coordinator's policy; under 2, load-balancing, a loaded node refuses.
   pub scheduling_policy: i32,
@@ -427,10 +427,12 @@ pub struct Task {
   pub epoch: Option<i64>,
   /// host:port of the asking coordinator: whom to name to one of an older epoch.
   pub coordinator: Option<String>,
+  /// Blobs that the node will probably need next, and may fetch from `coordinator` while it works.
+  pub prefetch: Option<Vec<String>>,
 }
 
 impl Task {
-  pub fn new<F7, F8, F9>(label: String, kind: String, parameters: String, inputs: Vec<String>, scheduling_policy: i32, attached: Vec<blobs::Blob>, cluster: F7, epoch: F8, coordinator: F9) -> Task where F7: Into<Option<String>>, F8: Into<Option<i64>>, F9: Into<Option<String>> {
+  pub fn new<F7, F8, F9, F10>(label: String, kind: String, parameters: String, inputs: Vec<String>, scheduling_policy: i32, attached: Vec<blobs::Blob>, cluster: F7, epoch: F8, coordinator: F9, prefetch: F10) -> Task where F7: Into<Option<String>>, F8: Into<Option<i64>>, F9: Into<Option<String>>, F10: Into<Option<Vec<String>>> {
     Task {
       label,
       kind,
@@ -441,6 +443,7 @@ impl Task {
       cluster: cluster.into(),
       epoch: epoch.into(),
       coordinator: coordinator.into(),
+      prefetch: prefetch.into(),
     }
   }
 }
@@ -457,6 +460,7 @@ impl TSerializable for Task {
     let mut f_7: Option<String> = None;
     let mut f_8: Option<i64> = None;
     let mut f_9: Option<String> = None;
+    let mut f_10: Option<Vec<String>> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -512,6 +516,16 @@ impl TSerializable for Task {
           let val = i_prot.read_string()?;
           f_9 = Some(val);
         },
+        10 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<String> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_6 = i_prot.read_string()?;
+            val.push(list_elem_6);
+          }
+          i_prot.read_list_end()?;
+          f_10 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -535,6 +549,7 @@ impl TSerializable for Task {
       cluster: f_7,
       epoch: f_8,
       coordinator: f_9,
+      prefetch: f_10,
     };
     Ok(ret)
   }
@@ -582,6 +597,15 @@ impl TSerializable for Task {
       o_prot.write_string(fld_var)?;
       o_prot.write_field_end()?
     }
+    if let Some(ref fld_var) = self.prefetch {
+      o_prot.write_field_begin(&TFieldIdentifier::new("prefetch", TType::List, 10))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::String, fld_var.len() as i32))?;
+      for e in fld_var {
+        o_prot.write_string(e)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
   }
@@ -594,11 +618,13 @@ impl TSerializable for Task {
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TaskAnswer {
   pub outcome: TaskOutcome,
-  /// train: the change of the weights (safetensors). Empty if it is too large to come along: see output_digest.
+  /// train: the change of the weights (safetensors); infer: the answers (safetensors). Empty if it is too large to come
+  /// along: see output_digest.
   pub output: Vec<u8>,
   /// Set if the output must be fetched with get_blob.
   pub output_digest: String,
   /// A JSON object. train: {"training_error": 0.31, "rows": 1500, "epochs": 75, "loss": 1.2}; the loss may be missing.
+  /// infer: `InferenceMetrics` in src/jobs/inference/task.rs.
   pub metrics: String,
   /// Seconds of work, without the simulated delay and without waiting for a free slot.
   pub busy_s: OrderedFloat<f64>,
@@ -669,8 +695,8 @@ impl TSerializable for TaskAnswer {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<String> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_6 = i_prot.read_string()?;
-            val.push(list_elem_6);
+            let list_elem_7 = i_prot.read_string()?;
+            val.push(list_elem_7);
           }
           i_prot.read_list_end()?;
           f_7 = Some(val);
@@ -1894,8 +1920,8 @@ impl ComputeNodeHoldBlobArgs {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<String> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_7 = i_prot.read_string()?;
-            val.push(list_elem_7);
+            let list_elem_8 = i_prot.read_string()?;
+            val.push(list_elem_8);
           }
           i_prot.read_list_end()?;
           f_3 = Some(val);
@@ -2199,8 +2225,8 @@ impl ComputeNodeHeldBlobsResult {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<HeldBlob> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_8 = HeldBlob::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_8);
+            let list_elem_9 = HeldBlob::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_9);
           }
           i_prot.read_list_end()?;
           f_0 = Some(val);

@@ -365,11 +365,13 @@ impl TSerializable for Shard {
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct JobRequest {
-  /// The kind of job: "train".
+  /// The kind of job: "train" or "infer".
   pub kind: String,
-  /// A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs.
+  /// A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. infer: `InferenceRequest` in
+  /// src/jobs/inference/request.rs.
   pub parameters: String,
-  /// The data set's name: a directory. Read under the coordinator's data directory if `shards` is empty.
+  /// train: the data set's name: a directory. Read under the coordinator's data directory if `shards` is empty.
+  /// infer: which files of the store are asked about, as `list_files` takes it.
   pub dataset: String,
   pub shards: Vec<Shard>,
   pub validation: Option<Shard>,
@@ -381,10 +383,14 @@ pub struct JobRequest {
   pub values: Option<bool>,
   /// A random name: the same request sent twice, because its answer was lost, starts one job.
   pub request_id: Option<String>,
+  /// Its share of the nodes beside other jobs: at least 0.001 and at most 1,000; 1 if it is not given.
+  pub weight: Option<OrderedFloat<f64>>,
+  /// Jobs of a higher priority go before all others; 0 if it is not given.
+  pub priority: Option<i32>,
 }
 
 impl JobRequest {
-  pub fn new<F5, F8, F9>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>, values: F8, request_id: F9) -> JobRequest where F5: Into<Option<Shard>>, F8: Into<Option<bool>>, F9: Into<Option<String>> {
+  pub fn new<F5, F8, F9, F10, F11>(kind: String, parameters: String, dataset: String, shards: Vec<Shard>, validation: F5, classes: Vec<String>, give_up_after_s: OrderedFloat<f64>, values: F8, request_id: F9, weight: F10, priority: F11) -> JobRequest where F5: Into<Option<Shard>>, F8: Into<Option<bool>>, F9: Into<Option<String>>, F10: Into<Option<OrderedFloat<f64>>>, F11: Into<Option<i32>> {
     JobRequest {
       kind,
       parameters,
@@ -395,6 +401,8 @@ impl JobRequest {
       give_up_after_s,
       values: values.into(),
       request_id: request_id.into(),
+      weight: weight.into(),
+      priority: priority.into(),
     }
   }
 }
@@ -411,6 +419,8 @@ impl TSerializable for JobRequest {
     let mut f_7: Option<OrderedFloat<f64>> = None;
     let mut f_8: Option<bool> = None;
     let mut f_9: Option<String> = None;
+    let mut f_10: Option<OrderedFloat<f64>> = None;
+    let mut f_11: Option<i32> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -466,6 +476,14 @@ impl TSerializable for JobRequest {
           let val = i_prot.read_string()?;
           f_9 = Some(val);
         },
+        10 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_10 = Some(val);
+        },
+        11 => {
+          let val = i_prot.read_i32()?;
+          f_11 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -489,6 +507,8 @@ impl TSerializable for JobRequest {
       give_up_after_s: f_7.expect("auto-generated code should have checked for presence of required fields"),
       values: f_8,
       request_id: f_9,
+      weight: f_10,
+      priority: f_11,
     };
     Ok(ret)
   }
@@ -534,6 +554,16 @@ impl TSerializable for JobRequest {
     if let Some(ref fld_var) = self.request_id {
       o_prot.write_field_begin(&TFieldIdentifier::new("request_id", TType::String, 9))?;
       o_prot.write_string(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.weight {
+      o_prot.write_field_begin(&TFieldIdentifier::new("weight", TType::Double, 10))?;
+      o_prot.write_double(fld_var.into())?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.priority {
+      o_prot.write_field_begin(&TFieldIdentifier::new("priority", TType::I32, 11))?;
+      o_prot.write_i32(fld_var)?;
       o_prot.write_field_end()?
     }
     o_prot.write_field_stop()?;
@@ -1110,6 +1140,512 @@ impl TSerializable for NodeReport {
 }
 
 //
+// QueryFigures
+//
+
+/// What an inference job has done. Times are seconds from the start of a query's batch on its node to its end.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct QueryFigures {
+  /// Queries answered, with those that have an error for an answer.
+  pub done: i64,
+  pub total: i64,
+  /// Of those done: inputs that cannot be used.
+  pub failed: i64,
+  pub mean_s: OrderedFloat<f64>,
+  pub std_s: OrderedFloat<f64>,
+  pub p25_s: OrderedFloat<f64>,
+  pub p50_s: OrderedFloat<f64>,
+  pub p75_s: OrderedFloat<f64>,
+  pub p95_s: OrderedFloat<f64>,
+  pub p99_s: OrderedFloat<f64>,
+  /// Queries a second, in the last 10 s and since the job began.
+  pub rate_10s: OrderedFloat<f64>,
+  pub rate_total: OrderedFloat<f64>,
+  /// Nodes that have a task of it now.
+  pub nodes: i32,
+  /// Queries of a batch, now.
+  pub batch_size: i32,
+}
+
+impl QueryFigures {
+  pub fn new(done: i64, total: i64, failed: i64, mean_s: OrderedFloat<f64>, std_s: OrderedFloat<f64>, p25_s: OrderedFloat<f64>, p50_s: OrderedFloat<f64>, p75_s: OrderedFloat<f64>, p95_s: OrderedFloat<f64>, p99_s: OrderedFloat<f64>, rate_10s: OrderedFloat<f64>, rate_total: OrderedFloat<f64>, nodes: i32, batch_size: i32) -> QueryFigures {
+    QueryFigures {
+      done,
+      total,
+      failed,
+      mean_s,
+      std_s,
+      p25_s,
+      p50_s,
+      p75_s,
+      p95_s,
+      p99_s,
+      rate_10s,
+      rate_total,
+      nodes,
+      batch_size,
+    }
+  }
+}
+
+impl TSerializable for QueryFigures {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<QueryFigures> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i64> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<OrderedFloat<f64>> = None;
+    let mut f_5: Option<OrderedFloat<f64>> = None;
+    let mut f_6: Option<OrderedFloat<f64>> = None;
+    let mut f_7: Option<OrderedFloat<f64>> = None;
+    let mut f_8: Option<OrderedFloat<f64>> = None;
+    let mut f_9: Option<OrderedFloat<f64>> = None;
+    let mut f_10: Option<OrderedFloat<f64>> = None;
+    let mut f_11: Option<OrderedFloat<f64>> = None;
+    let mut f_12: Option<OrderedFloat<f64>> = None;
+    let mut f_13: Option<i32> = None;
+    let mut f_14: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i64()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_7 = Some(val);
+        },
+        8 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_8 = Some(val);
+        },
+        9 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_9 = Some(val);
+        },
+        10 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_10 = Some(val);
+        },
+        11 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_11 = Some(val);
+        },
+        12 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_12 = Some(val);
+        },
+        13 => {
+          let val = i_prot.read_i32()?;
+          f_13 = Some(val);
+        },
+        14 => {
+          let val = i_prot.read_i32()?;
+          f_14 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("QueryFigures.done", &f_1)?;
+    verify_required_field_exists("QueryFigures.total", &f_2)?;
+    verify_required_field_exists("QueryFigures.failed", &f_3)?;
+    verify_required_field_exists("QueryFigures.mean_s", &f_4)?;
+    verify_required_field_exists("QueryFigures.std_s", &f_5)?;
+    verify_required_field_exists("QueryFigures.p25_s", &f_6)?;
+    verify_required_field_exists("QueryFigures.p50_s", &f_7)?;
+    verify_required_field_exists("QueryFigures.p75_s", &f_8)?;
+    verify_required_field_exists("QueryFigures.p95_s", &f_9)?;
+    verify_required_field_exists("QueryFigures.p99_s", &f_10)?;
+    verify_required_field_exists("QueryFigures.rate_10s", &f_11)?;
+    verify_required_field_exists("QueryFigures.rate_total", &f_12)?;
+    verify_required_field_exists("QueryFigures.nodes", &f_13)?;
+    verify_required_field_exists("QueryFigures.batch_size", &f_14)?;
+    let ret = QueryFigures {
+      done: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      total: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      failed: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      mean_s: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      std_s: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      p25_s: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      p50_s: f_7.expect("auto-generated code should have checked for presence of required fields"),
+      p75_s: f_8.expect("auto-generated code should have checked for presence of required fields"),
+      p95_s: f_9.expect("auto-generated code should have checked for presence of required fields"),
+      p99_s: f_10.expect("auto-generated code should have checked for presence of required fields"),
+      rate_10s: f_11.expect("auto-generated code should have checked for presence of required fields"),
+      rate_total: f_12.expect("auto-generated code should have checked for presence of required fields"),
+      nodes: f_13.expect("auto-generated code should have checked for presence of required fields"),
+      batch_size: f_14.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("QueryFigures");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("done", TType::I64, 1))?;
+    o_prot.write_i64(self.done)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("total", TType::I64, 2))?;
+    o_prot.write_i64(self.total)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("failed", TType::I64, 3))?;
+    o_prot.write_i64(self.failed)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("mean_s", TType::Double, 4))?;
+    o_prot.write_double(self.mean_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("std_s", TType::Double, 5))?;
+    o_prot.write_double(self.std_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("p25_s", TType::Double, 6))?;
+    o_prot.write_double(self.p25_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("p50_s", TType::Double, 7))?;
+    o_prot.write_double(self.p50_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("p75_s", TType::Double, 8))?;
+    o_prot.write_double(self.p75_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("p95_s", TType::Double, 9))?;
+    o_prot.write_double(self.p95_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("p99_s", TType::Double, 10))?;
+    o_prot.write_double(self.p99_s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("rate_10s", TType::Double, 11))?;
+    o_prot.write_double(self.rate_10s.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("rate_total", TType::Double, 12))?;
+    o_prot.write_double(self.rate_total.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("nodes", TType::I32, 13))?;
+    o_prot.write_i32(self.nodes)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("batch_size", TType::I32, 14))?;
+    o_prot.write_i32(self.batch_size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// JobStats
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct JobStats {
+  pub job: String,
+  pub kind: String,
+  /// The model's name in the store.
+  pub model: String,
+  pub state: JobState,
+  pub weight: OrderedFloat<f64>,
+  pub priority: i32,
+  pub figures: QueryFigures,
+}
+
+impl JobStats {
+  pub fn new(job: String, kind: String, model: String, state: JobState, weight: OrderedFloat<f64>, priority: i32, figures: QueryFigures) -> JobStats {
+    JobStats {
+      job,
+      kind,
+      model,
+      state,
+      weight,
+      priority,
+      figures,
+    }
+  }
+}
+
+impl TSerializable for JobStats {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<JobStats> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<String> = None;
+    let mut f_4: Option<JobState> = None;
+    let mut f_5: Option<OrderedFloat<f64>> = None;
+    let mut f_6: Option<i32> = None;
+    let mut f_7: Option<QueryFigures> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_string()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = JobState::read_from_in_protocol(i_prot)?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = i_prot.read_i32()?;
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = QueryFigures::read_from_in_protocol(i_prot)?;
+          f_7 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("JobStats.job", &f_1)?;
+    verify_required_field_exists("JobStats.kind", &f_2)?;
+    verify_required_field_exists("JobStats.model", &f_3)?;
+    verify_required_field_exists("JobStats.state", &f_4)?;
+    verify_required_field_exists("JobStats.weight", &f_5)?;
+    verify_required_field_exists("JobStats.priority", &f_6)?;
+    verify_required_field_exists("JobStats.figures", &f_7)?;
+    let ret = JobStats {
+      job: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      kind: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      model: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      state: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      weight: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      priority: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      figures: f_7.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("JobStats");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 1))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("kind", TType::String, 2))?;
+    o_prot.write_string(&self.kind)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("model", TType::String, 3))?;
+    o_prot.write_string(&self.model)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("state", TType::I32, 4))?;
+    self.state.write_to_out_protocol(o_prot)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("weight", TType::Double, 5))?;
+    o_prot.write_double(self.weight.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("priority", TType::I32, 6))?;
+    o_prot.write_i32(self.priority)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("figures", TType::Struct, 7))?;
+    self.figures.write_to_out_protocol(o_prot)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// Assignment
+//
+
+/// What a node does now.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Assignment {
+  /// host:port
+  pub node: String,
+  pub job: String,
+  /// The kind of the job, and what it works on.
+  pub kind: String,
+  pub subject: String,
+  /// The task, for people, and how many queries it has; 0 where queries are not counted.
+  pub task: String,
+  pub queries: i64,
+  /// For how long.
+  pub seconds: OrderedFloat<f64>,
+  /// Why this node.
+  pub reason: String,
+  /// Why this job.
+  pub share: String,
+}
+
+impl Assignment {
+  pub fn new(node: String, job: String, kind: String, subject: String, task: String, queries: i64, seconds: OrderedFloat<f64>, reason: String, share: String) -> Assignment {
+    Assignment {
+      node,
+      job,
+      kind,
+      subject,
+      task,
+      queries,
+      seconds,
+      reason,
+      share,
+    }
+  }
+}
+
+impl TSerializable for Assignment {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<Assignment> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<String> = None;
+    let mut f_4: Option<String> = None;
+    let mut f_5: Option<String> = None;
+    let mut f_6: Option<i64> = None;
+    let mut f_7: Option<OrderedFloat<f64>> = None;
+    let mut f_8: Option<String> = None;
+    let mut f_9: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_string()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_string()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_string()?;
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = i_prot.read_i64()?;
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_7 = Some(val);
+        },
+        8 => {
+          let val = i_prot.read_string()?;
+          f_8 = Some(val);
+        },
+        9 => {
+          let val = i_prot.read_string()?;
+          f_9 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("Assignment.node", &f_1)?;
+    verify_required_field_exists("Assignment.job", &f_2)?;
+    verify_required_field_exists("Assignment.kind", &f_3)?;
+    verify_required_field_exists("Assignment.subject", &f_4)?;
+    verify_required_field_exists("Assignment.task", &f_5)?;
+    verify_required_field_exists("Assignment.queries", &f_6)?;
+    verify_required_field_exists("Assignment.seconds", &f_7)?;
+    verify_required_field_exists("Assignment.reason", &f_8)?;
+    verify_required_field_exists("Assignment.share", &f_9)?;
+    let ret = Assignment {
+      node: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      job: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      kind: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      subject: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      task: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      queries: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      seconds: f_7.expect("auto-generated code should have checked for presence of required fields"),
+      reason: f_8.expect("auto-generated code should have checked for presence of required fields"),
+      share: f_9.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("Assignment");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("node", TType::String, 1))?;
+    o_prot.write_string(&self.node)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 2))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("kind", TType::String, 3))?;
+    o_prot.write_string(&self.kind)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("subject", TType::String, 4))?;
+    o_prot.write_string(&self.subject)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("task", TType::String, 5))?;
+    o_prot.write_string(&self.task)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("queries", TType::I64, 6))?;
+    o_prot.write_i64(self.queries)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("seconds", TType::Double, 7))?;
+    o_prot.write_double(self.seconds.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("reason", TType::String, 8))?;
+    o_prot.write_string(&self.reason)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("share", TType::String, 9))?;
+    o_prot.write_string(&self.share)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
 // JobStatus
 //
 
@@ -1133,7 +1669,8 @@ pub struct JobStatus {
   pub nodes: Vec<NodeReport>,
   /// When done: the SHA-256 of the final weights, whatever else the model file says.
   pub weights_sha256: String,
-  /// When done: the blob of the final model (safetensors, with the class labels in its metadata).
+  /// When done: the blob of the final model (safetensors, with the class labels in its metadata); of an inference job
+  /// that of its output (see src/jobs/inference/output.rs).
   pub model_digest: String,
   /// Seconds since the job was accepted; stops when it ends.
   pub wall_s: OrderedFloat<f64>,
@@ -1141,10 +1678,12 @@ pub struct JobStatus {
   pub best_round: Option<i32>,
   /// When done, if classes were learnt: what the model says of the validation rows, ascending by label and said.
   pub confusion: Option<Vec<Confused>>,
+  /// Of an inference job.
+  pub figures: Option<QueryFigures>,
 }
 
 impl JobStatus {
-  pub fn new<F16, F17>(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>, best_round: F16, confusion: F17) -> JobStatus where F16: Into<Option<i32>>, F17: Into<Option<Vec<Confused>>> {
+  pub fn new<F16, F17, F18>(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>, best_round: F16, confusion: F17, figures: F18) -> JobStatus where F16: Into<Option<i32>>, F17: Into<Option<Vec<Confused>>>, F18: Into<Option<QueryFigures>> {
     JobStatus {
       state,
       version,
@@ -1163,6 +1702,7 @@ impl JobStatus {
       wall_s,
       best_round: best_round.into(),
       confusion: confusion.into(),
+      figures: figures.into(),
     }
   }
 }
@@ -1187,6 +1727,7 @@ impl TSerializable for JobStatus {
     let mut f_15: Option<OrderedFloat<f64>> = None;
     let mut f_16: Option<i32> = None;
     let mut f_17: Option<Vec<Confused>> = None;
+    let mut f_18: Option<QueryFigures> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -1280,6 +1821,10 @@ impl TSerializable for JobStatus {
           i_prot.read_list_end()?;
           f_17 = Some(val);
         },
+        18 => {
+          let val = QueryFigures::read_from_in_protocol(i_prot)?;
+          f_18 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -1320,6 +1865,7 @@ impl TSerializable for JobStatus {
       wall_s: f_15.expect("auto-generated code should have checked for presence of required fields"),
       best_round: f_16,
       confusion: f_17,
+      figures: f_18,
     };
     Ok(ret)
   }
@@ -1393,6 +1939,11 @@ impl TSerializable for JobStatus {
       o_prot.write_list_end()?;
       o_prot.write_field_end()?
     }
+    if let Some(ref fld_var) = self.figures {
+      o_prot.write_field_begin(&TFieldIdentifier::new("figures", TType::Struct, 18))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
     o_prot.write_field_stop()?;
     o_prot.write_struct_end()
   }
@@ -1418,10 +1969,13 @@ pub struct JobSummary {
   pub notice: String,
   /// The validation error of the newest closed round.
   pub validation_error: Option<OrderedFloat<f64>>,
+  /// Of an inference job: queries answered, and all.
+  pub queries_done: Option<i64>,
+  pub queries_total: Option<i64>,
 }
 
 impl JobSummary {
-  pub fn new<F10>(job: String, kind: String, dataset: String, state: JobState, round: i32, rounds: i32, submitted_ms: i64, wall_s: OrderedFloat<f64>, notice: String, validation_error: F10) -> JobSummary where F10: Into<Option<OrderedFloat<f64>>> {
+  pub fn new<F10, F11, F12>(job: String, kind: String, dataset: String, state: JobState, round: i32, rounds: i32, submitted_ms: i64, wall_s: OrderedFloat<f64>, notice: String, validation_error: F10, queries_done: F11, queries_total: F12) -> JobSummary where F10: Into<Option<OrderedFloat<f64>>>, F11: Into<Option<i64>>, F12: Into<Option<i64>> {
     JobSummary {
       job,
       kind,
@@ -1433,6 +1987,8 @@ impl JobSummary {
       wall_s,
       notice,
       validation_error: validation_error.into(),
+      queries_done: queries_done.into(),
+      queries_total: queries_total.into(),
     }
   }
 }
@@ -1450,6 +2006,8 @@ impl TSerializable for JobSummary {
     let mut f_8: Option<OrderedFloat<f64>> = None;
     let mut f_9: Option<String> = None;
     let mut f_10: Option<OrderedFloat<f64>> = None;
+    let mut f_11: Option<i64> = None;
+    let mut f_12: Option<i64> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -1497,6 +2055,14 @@ impl TSerializable for JobSummary {
           let val = OrderedFloat::from(i_prot.read_double()?);
           f_10 = Some(val);
         },
+        11 => {
+          let val = i_prot.read_i64()?;
+          f_11 = Some(val);
+        },
+        12 => {
+          let val = i_prot.read_i64()?;
+          f_12 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -1524,6 +2090,8 @@ impl TSerializable for JobSummary {
       wall_s: f_8.expect("auto-generated code should have checked for presence of required fields"),
       notice: f_9.expect("auto-generated code should have checked for presence of required fields"),
       validation_error: f_10,
+      queries_done: f_11,
+      queries_total: f_12,
     };
     Ok(ret)
   }
@@ -1560,6 +2128,16 @@ impl TSerializable for JobSummary {
     if let Some(fld_var) = self.validation_error {
       o_prot.write_field_begin(&TFieldIdentifier::new("validation_error", TType::Double, 10))?;
       o_prot.write_double(fld_var.into())?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.queries_done {
+      o_prot.write_field_begin(&TFieldIdentifier::new("queries_done", TType::I64, 11))?;
+      o_prot.write_i64(fld_var)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(fld_var) = self.queries_total {
+      o_prot.write_field_begin(&TFieldIdentifier::new("queries_total", TType::I64, 12))?;
+      o_prot.write_i64(fld_var)?;
       o_prot.write_field_end()?
     }
     o_prot.write_field_stop()?;
@@ -1808,6 +2386,12 @@ pub trait TCoordinatorSyncClient : members::TMemberSyncClient {
   fn cancel(&mut self, job: String) -> thrift::Result<()>;
   /// Lets a cancelled or failed job go on from its last durable round.
   fn resume(&mut self, job: String) -> thrift::Result<()>;
+  /// The figures of an inference job, or of all that are known if `job` is empty, the newest first.
+  fn job_stats(&mut self, job: String) -> thrift::Result<Vec<JobStats>>;
+  /// What each node does now, by node.
+  fn assignments(&mut self) -> thrift::Result<Vec<Assignment>>;
+  /// Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none.
+  fn set_batch_size(&mut self, model: String, batch_size: i32) -> thrift::Result<()>;
   /// The jobs at work and those that ended lately, the newest first.
   fn jobs(&mut self) -> thrift::Result<Vec<JobSummary>>;
   /// Who leads? Any coordinator answers.
@@ -1983,6 +2567,87 @@ impl <C: TThriftClient + TCoordinatorSyncClientMarker + members::TMemberSyncClie
       }
       verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
       let result = CoordinatorResumeResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn job_stats(&mut self, job: String) -> thrift::Result<Vec<JobStats>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorJobStatsArgs { job };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("job_stats", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorJobStatsResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn assignments(&mut self) -> thrift::Result<Vec<Assignment>> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("assignments", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorAssignmentsArgs {  };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("assignments", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorAssignmentsResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
+  fn set_batch_size(&mut self, model: String, batch_size: i32) -> thrift::Result<()> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorSetBatchSizeArgs { model, batch_size };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("set_batch_size", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorSetBatchSizeResult::read_from_in_protocol(self.i_prot_mut())?;
       self.i_prot_mut().read_message_end()?;
       result.ok_or()
     }
@@ -2196,6 +2861,12 @@ pub trait CoordinatorSyncHandler : members::MemberSyncHandler {
   fn handle_cancel(&self, job: String) -> thrift::Result<()>;
   /// Lets a cancelled or failed job go on from its last durable round.
   fn handle_resume(&self, job: String) -> thrift::Result<()>;
+  /// The figures of an inference job, or of all that are known if `job` is empty, the newest first.
+  fn handle_job_stats(&self, job: String) -> thrift::Result<Vec<JobStats>>;
+  /// What each node does now, by node.
+  fn handle_assignments(&self) -> thrift::Result<Vec<Assignment>>;
+  /// Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none.
+  fn handle_set_batch_size(&self, model: String, batch_size: i32) -> thrift::Result<()>;
   /// The jobs at work and those that ended lately, the newest first.
   fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>>;
   /// Who leads? Any coordinator answers.
@@ -2238,6 +2909,15 @@ impl <H: CoordinatorSyncHandler> CoordinatorSyncProcessor<H> {
   }
   fn process_resume(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TCoordinatorProcessFunctions::process_resume(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_job_stats(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_job_stats(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_assignments(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_assignments(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_set_batch_size(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_set_batch_size(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
   fn process_jobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TCoordinatorProcessFunctions::process_jobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
@@ -2586,6 +3266,210 @@ impl TCoordinatorProcessFunctions {
               )
             };
             let message_ident = TMessageIdentifier::new("resume", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_job_stats<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorJobStatsArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_job_stats(args.job) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorJobStatsResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorJobStatsResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorJobStatsResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("job_stats", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_assignments<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let _ = CoordinatorAssignmentsArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_assignments() {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("assignments", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorAssignmentsResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorAssignmentsResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("assignments", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorAssignmentsResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("assignments", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("assignments", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("assignments", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("assignments", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
+  pub fn process_set_batch_size<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorSetBatchSizeArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_set_batch_size(args.model, args.batch_size) {
+      Ok(_) => {
+        let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorSetBatchSizeResult { rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorSetBatchSizeResult{ rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorSetBatchSizeResult{ rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("set_batch_size", TMessageType::Exception, incoming_sequence_number);
             o_prot.write_message_begin(&message_ident)?;
             thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
             o_prot.write_message_end()?;
@@ -3060,6 +3944,15 @@ impl <H: CoordinatorSyncHandler> TProcessor for CoordinatorSyncProcessor<H> {
       },
       "resume" => {
         self.process_resume(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "job_stats" => {
+        self.process_job_stats(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "assignments" => {
+        self.process_assignments(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "set_batch_size" => {
+        self.process_set_batch_size(message_ident.sequence_number, i_prot, o_prot)
       },
       "jobs" => {
         self.process_jobs(message_ident.sequence_number, i_prot, o_prot)
@@ -3832,6 +4725,421 @@ impl CoordinatorResumeResult {
 }
 
 //
+// CoordinatorJobStatsArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorJobStatsArgs {
+  job: String,
+}
+
+impl CoordinatorJobStatsArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorJobStatsArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorJobStatsArgs.job", &f_1)?;
+    let ret = CoordinatorJobStatsArgs {
+      job: f_1.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("job_stats_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 1))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorJobStatsResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorJobStatsResult {
+  result_value: Option<Vec<JobStats>>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorJobStatsResult {
+  fn ok_or(self) -> thrift::Result<Vec<JobStats>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorJobStats"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorJobStatsResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<JobStats>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<JobStats> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_8 = JobStats::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_8);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorJobStatsResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorJobStatsResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorAssignmentsArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorAssignmentsArgs {
+}
+
+impl CoordinatorAssignmentsArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorAssignmentsArgs> {
+    i_prot.read_struct_begin()?;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorAssignmentsArgs {};
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("assignments_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorAssignmentsResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorAssignmentsResult {
+  result_value: Option<Vec<Assignment>>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorAssignmentsResult {
+  fn ok_or(self) -> thrift::Result<Vec<Assignment>> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorAssignments"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorAssignmentsResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Vec<Assignment>> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let list_ident = i_prot.read_list_begin()?;
+          let mut val: Vec<Assignment> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
+          for _ in 0..list_ident.size {
+            let list_elem_9 = Assignment::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_9);
+          }
+          i_prot.read_list_end()?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorAssignmentsResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorAssignmentsResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::List, 0))?;
+      o_prot.write_list_begin(&TListIdentifier::new(TType::Struct, fld_var.len() as i32))?;
+      for e in fld_var {
+        e.write_to_out_protocol(o_prot)?;
+      }
+      o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorSetBatchSizeArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorSetBatchSizeArgs {
+  model: String,
+  batch_size: i32,
+}
+
+impl CoordinatorSetBatchSizeArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorSetBatchSizeArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i32()?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorSetBatchSizeArgs.model", &f_1)?;
+    verify_required_field_exists("CoordinatorSetBatchSizeArgs.batch_size", &f_2)?;
+    let ret = CoordinatorSetBatchSizeArgs {
+      model: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      batch_size: f_2.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("set_batch_size_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("model", TType::String, 1))?;
+    o_prot.write_string(&self.model)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("batch_size", TType::I32, 2))?;
+    o_prot.write_i32(self.batch_size)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorSetBatchSizeResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorSetBatchSizeResult {
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorSetBatchSizeResult {
+  fn ok_or(self) -> thrift::Result<()> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else {
+      Ok(())
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorSetBatchSizeResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorSetBatchSizeResult {
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorSetBatchSizeResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
 // CoordinatorJobsArgs
 //
 
@@ -3913,8 +5221,8 @@ impl CoordinatorJobsResult {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<JobSummary> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_8 = JobSummary::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_8);
+            let list_elem_10 = JobSummary::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_10);
           }
           i_prot.read_list_end()?;
           f_0 = Some(val);
@@ -4355,8 +5663,8 @@ impl CoordinatorFileVersionsResult {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<FileVersion> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_9 = FileVersion::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_9);
+            let list_elem_11 = FileVersion::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_11);
           }
           i_prot.read_list_end()?;
           f_0 = Some(val);
@@ -4526,8 +5834,8 @@ impl CoordinatorListFilesResult {
           let list_ident = i_prot.read_list_begin()?;
           let mut val: Vec<FileVersion> = Vec::with_capacity(thrift::protocol::prealloc_size(list_ident.size));
           for _ in 0..list_ident.size {
-            let list_elem_10 = FileVersion::read_from_in_protocol(i_prot)?;
-            val.push(list_elem_10);
+            let list_elem_12 = FileVersion::read_from_in_protocol(i_prot)?;
+            val.push(list_elem_12);
           }
           i_prot.read_list_end()?;
           f_0 = Some(val);
