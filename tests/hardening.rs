@@ -70,6 +70,7 @@ fn absurd_arguments_are_answered_with_reasons() {
         cluster: None,
         epoch: None,
         coordinator: None,
+        prefetch: None,
     };
     let good = r#"{"epochs": 1, "eta": 0.001, "early_stop": 0.2}"#;
     for (task, expected) in [
