@@ -36,6 +36,9 @@ pub(super) struct ComputeNode {
     /// How much may be held there
     #[arg(long, default_value = "64GiB", value_name = "SIZE", value_parser = super::size)]
     disk: usize,
+    /// How much memory models may take that are kept loaded for inference
+    #[arg(long, default_value = "2GiB", value_name = "SIZE", value_parser = super::size)]
+    model_memory: usize,
     /// By how much tasks give way to whatever else this machine does: 0 not at all, 19 always
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
     nice: u8,
@@ -58,6 +61,7 @@ impl Run for ComputeNode {
             drain_time: self.drain_time,
             store: self.store.clone().or_else(usual),
             disk_limit: self.disk as u64,
+            model_memory: self.model_memory,
             nice: self.nice,
         };
         self.server.serve("compute node", || {

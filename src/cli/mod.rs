@@ -1,13 +1,16 @@
 //! Owns the command line: the table of commands, how they end, and what they print.
 
+mod answers;
 mod client;
 mod compute_node;
 mod coordinator;
 mod coordinators;
 mod demo;
 mod evaluate;
+mod figures;
 mod files;
 mod gossip;
+mod infer;
 mod jobs;
 mod leave;
 mod members;
@@ -49,6 +52,11 @@ const COMMANDS: &[Command] = &[
     command::<watch::Watch>("watch"),
     command::<jobs::Cancel>("cancel"),
     command::<jobs::Resume>("resume"),
+    command::<infer::Infer>("infer"),
+    command::<infer::GetOutput>("get-output"),
+    command::<figures::JobStats>("job-stats"),
+    command::<figures::Assignments>("assignments"),
+    command::<figures::SetBatchSize>("set-batch-size"),
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),

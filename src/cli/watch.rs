@@ -3,8 +3,10 @@
 use super::client::{check_model_path, failure, interrupts, print, write_model};
 use super::coordinators::Coordinators;
 use super::progress::Progress;
-use super::{Failure, Run};
-use crate::client;
+use super::{Failure, Run, infer};
+use crate::client::{self, Leader};
+use crate::rpc::Dialer;
+use crate::wire::coordinator::TCoordinatorSyncClient;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +36,13 @@ impl Run for Watch {
             check_model_path(path).map_err(Failure::Input)?;
         }
         let interrupted = interrupts("leaving").map_err(Failure::Run)?;
+        let leader = Leader::find(&self.coordinators.addresses(), Dialer::default(), self.reconnect);
+        let mut leader = leader.map_err(|e| failure(e.into()))?;
+        let look = leader.call(&|| true, |client| client.call(|c| c.watch(self.job.clone(), 0, 0, 0)));
+        if look.map_err(|e| failure(e.into()))?.figures.is_some() {
+            let status = infer::follow(&mut leader, &self.job, &interrupted, self.json)?;
+            return infer::tell(&self.job, &status, self.json);
+        }
         let job = client::attach(&self.coordinators.addresses(), self.reconnect, &self.job).map_err(failure)?;
         let mut progress = Progress::new(self.json);
         let mut shown = Ok(());

@@ -1,6 +1,7 @@
 //! Owns the client's side of a job: the data go up once, the job is submitted and watched, the model comes back.
 
 pub mod files;
+pub mod inference;
 mod leader;
 mod report;
 

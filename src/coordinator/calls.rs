@@ -5,6 +5,7 @@ use super::board::{Posted, Unknown};
 use super::files::FileBlobs;
 use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
 use crate::gossip::{MemberCalls, answer_member_calls};
+use crate::jobs::Figures;
 use crate::jobs::training::TrainingRequest;
 use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
@@ -12,7 +13,7 @@ use crate::store::{BlobCalls, answer_blob_calls};
 use crate::types::{JobId, NodeId};
 use crate::wire::coordinator::{
     self as wire, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport, JobRequest, JobState,
-    JobStatus, JobSummary, Leadership, NodeReport, RoundReport, TaskSpan,
+    JobStatus, JobSummary, Leadership, NodeReport, QueryFigures, RoundReport, TaskSpan,
 };
 use crate::wire::{PROTOCOL, convert};
 use std::sync::Arc;
@@ -93,15 +94,25 @@ impl CoordinatorSyncHandler for Calls {
         self.shared.resume(parse(&job)?).map_err(|reason| self.refuse(reason))
     }
 
-    fn handle_job_stats(&self, _job: String) -> thrift::Result<Vec<wire::JobStats>> {
-        Ok(Vec::new())
+    fn handle_job_stats(&self, job: String) -> thrift::Result<Vec<wire::JobStats>> {
+        self.shared.seat.check()?;
+        if job.is_empty() {
+            return Ok(self.shared.board.list(stats).into_iter().flatten().collect());
+        }
+        let job = parse(&job)?;
+        let known = self.shared.board.wait(job, Duration::ZERO, |_| true, |posted| stats(job, posted));
+        let known = known.map_err(|unknown| self.unknown(&unknown))?;
+        known.map(|stats| vec![stats]).ok_or_else(|| convert::rejected(format!("job {job} answers no queries")))
     }
 
     fn handle_assignments(&self) -> thrift::Result<Vec<wire::Assignment>> {
         Ok(Vec::new())
     }
 
-    fn handle_set_batch_size(&self, _model: String, _batch_size: i32) -> thrift::Result<()> {
+    fn handle_set_batch_size(&self, model: String, batch_size: i32) -> thrift::Result<()> {
+        self.shared.seat.check()?;
+        let queries = self.shared.set_batch_size(&model, batch_size).map_err(|reason| self.refuse(reason))?;
+        self.shared.desk.tell(Event::SetBatchSize { model, queries });
         Ok(())
     }
 
@@ -220,8 +231,8 @@ fn summary(job: JobId, posted: &Posted) -> JobSummary {
         wall_s: status.wall_s,
         notice: status.notice,
         validation_error: posted.closed.last().map(|closed| OrderedFloat(closed.result.validation_error)),
-        queries_done: None,
-        queries_total: None,
+        queries_done: status.figures.as_ref().map(|figures| figures.done),
+        queries_total: status.figures.as_ref().map(|figures| figures.total),
     }
 }
 
@@ -270,11 +281,47 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
     report.rounds = status.progress.rounds as i32;
     report.tasks_done = status.progress.tasks_done as i32;
     report.tasks_total = status.progress.tasks as i32;
+    report.figures = status.figures.as_ref().map(|figures| query_figures(figures, status.wall));
     report.nodes_busy = status.nodes_busy as i32;
     report.nodes_ready = status.nodes_ready as i32;
     report.nodes_known = status.nodes_known as i32;
     report.wall_s = OrderedFloat(status.wall.as_secs_f64());
     report
+}
+
+/// The figures of a job that answers queries.
+fn stats(job: JobId, posted: &Posted) -> Option<wire::JobStats> {
+    let status = report(posted, i32::MAX);
+    Some(wire::JobStats {
+        job: job.to_string(),
+        kind: posted.order.kind.clone(),
+        model: posted.order.corpus.model().unwrap_or_default().to_owned(),
+        state: status.state,
+        weight: OrderedFloat(posted.order.weight),
+        priority: posted.order.priority,
+        figures: status.figures?,
+    })
+}
+
+fn query_figures(figures: &Figures, wall: Duration) -> QueryFigures {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let [p25, p50, p75, p95, p99] = figures.percentiles_s.map(OrderedFloat);
+    QueryFigures {
+        done: count(figures.done),
+        total: count(figures.total),
+        failed: count(figures.failed),
+        mean_s: OrderedFloat(figures.mean_s),
+        std_s: OrderedFloat(figures.std_s),
+        p25_s: p25,
+        p50_s: p50,
+        p75_s: p75,
+        p95_s: p95,
+        p99_s: p99,
+        rate_10s: OrderedFloat(0.0),
+        rate_total: OrderedFloat(figures.done as f64 / wall.as_secs_f64().max(1e-9)),
+        nodes: 0,
+        batch_size: figures.batch_size as i32,
+    }
 }
 
 /// What the model says of the validation rows, if it tells classes.

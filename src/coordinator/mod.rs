@@ -9,6 +9,7 @@ mod board;
 mod calls;
 mod evaluator;
 mod files;
+mod inference;
 mod keeper;
 mod link;
 mod original;
@@ -28,6 +29,7 @@ use board::Board;
 use crossbeam_channel::{Receiver, Sender};
 pub use files::FileSettings;
 use files::{Files, Hooks};
+use inference::KnownModels;
 use keeper::{Keeper, Wish};
 use seat::Seat;
 use shell::{Desk, Message, Surroundings};
@@ -179,6 +181,7 @@ impl Coordinator {
             desk,
             instance,
             left,
+            models: KnownModels::default(),
         });
         let server = Server::start(listener, Limits::default(), "coordinator", move |peer| {
             calls::processor(&shared, peer)
@@ -309,6 +312,7 @@ struct Shared {
     desk: Desk,
     instance: String,
     left: Sender<()>,
+    models: KnownModels,
 }
 
 impl Served for Shared {

@@ -273,8 +273,8 @@ impl Shell {
             coordinator: leader.address,
         });
         let link = address.parse::<Address>().map_err(|e| e.to_string()).and_then(|address| {
-            let (store, policy) = (self.around.blobs.store().clone(), self.config.policy.number);
-            Link::start(node.0, address, policy, fence, store, self.teller()).map_err(|e| e.to_string())
+            let (blobs, policy) = (self.around.blobs.clone(), self.config.policy.number);
+            Link::start(node.0, address, policy, fence, blobs, self.teller()).map_err(|e| e.to_string())
         });
         match link {
             Ok(link) => drop(self.links.insert(node, link)),

@@ -6,7 +6,7 @@ use crate::data::shared::Blob;
 use crate::data::{self, Classes};
 use crate::engine::Event;
 use crate::ingest::{self, LastColumn};
-use crate::jobs::{self, Corpus, Material, Shard};
+use crate::jobs::{self, Corpus, Material, Needs, Shard};
 use crate::ledger::{CorpusRef, JobOrder, MaterialRef, ShardRef, State};
 use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
@@ -43,10 +43,9 @@ impl Shared {
                 WEIGHTS.end()
             ));
         }
-        let rows = match (&request.validation, request.shards.is_empty()) {
-            (_, true) => self.load(&request.dataset, last_column(request))?,
-            (Some(validation), false) => self.look_up(request, validation)?,
-            (None, false) => return Err("shards are given, but no validation rows".to_owned()),
+        let (parameters, material) = match kind.needs {
+            Needs::Rows => (request.parameters.clone(), self.rows(request)?.into()),
+            Needs::Files => self.to_infer(request)?,
         };
         let after = request.give_up_after_s.0;
         let terms = Terms {
@@ -55,7 +54,16 @@ impl Shared {
             weight,
             priority: request.priority.unwrap_or(0),
         };
-        self.start(kind, &request.parameters, rows.into(), terms)
+        self.start(kind, &parameters, material, terms)
+    }
+
+    /// The data set that a request names or has put.
+    fn rows(&self, request: &wire::JobRequest) -> Result<Corpus, String> {
+        match (&request.validation, request.shards.is_empty()) {
+            (_, true) => self.load(&request.dataset, last_column(request)),
+            (Some(validation), false) => self.look_up(request, validation),
+            (None, false) => Err("shards are given, but no validation rows".to_owned()),
+        }
     }
 
     /// Starts a job of the original system's call.
@@ -148,7 +156,7 @@ impl Shared {
     }
 
     /// Keeps bytes that a job needs, durably if there is where.
-    fn keep(&self, bytes: Vec<u8>) -> Result<Arc<Blob>, String> {
+    pub(super) fn keep(&self, bytes: Vec<u8>) -> Result<Arc<Blob>, String> {
         let blob = self.blobs.store().put(bytes).map_err(|e| e.to_string())?;
         if let Some(archive) = self.blobs.archive() {
             archive.write(&blob).map_err(|e| e.to_string())?;

@@ -57,6 +57,11 @@ impl Table {
         self.labels.names.iter().map(|(name, line)| (name.as_str(), *line))
     }
 
+    /// The features alone.
+    pub fn into_features(self) -> Features {
+        self.features
+    }
+
     /// The rows, with each label turned into its number among `classes`.
     ///
     /// # Errors
@@ -102,9 +107,8 @@ pub fn parse_values(name: &str, input: impl BufRead) -> Result<Dataset, DataErro
 ///
 /// # Errors
 /// As for [`parse_table`]; a row with one field too many is told that the last looks like a label.
-pub fn parse_rows(name: &str, input: impl BufRead, columns: usize) -> Result<Array2<f32>, DataError> {
-    let sheet = Sheet::read(name, input, Last::Nothing, columns)?;
-    Ok(sheet.features.finish(columns)?.to_array())
+pub fn parse_rows(name: &str, input: impl BufRead, columns: usize) -> Result<Features, DataError> {
+    Sheet::read(name, input, Last::Nothing, columns)?.features.finish(columns)
 }
 
 /// The rows read so far.

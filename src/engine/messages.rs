@@ -68,6 +68,13 @@ pub enum Event {
         /// Why, for the user.
         reason: String,
     },
+    /// Batches of this model are to have so many queries, in all jobs at work.
+    SetBatchSize {
+        /// The model's name in the store.
+        model: String,
+        /// At least 1.
+        queries: u32,
+    },
     /// A client wants no more of a job.
     Cancel {
         /// Which job.

@@ -133,6 +133,7 @@ impl Engine {
             Event::Restore { job, work, history, resumed } => {
                 self.restore(now, job, work, *history, resumed, actions);
             }
+            Event::SetBatchSize { model, queries } => self.set_batch_size(now, &model, queries, actions),
             Event::Cancel { job } => self.end(now, job, State::Cancelled, None, actions),
             Event::Ended { attempt, outcome, traffic } => self.ended(now, attempt, outcome, traffic, actions),
             Event::Evaluated { job, round, measured } => self.evaluated(now, job, round, measured, actions),
@@ -266,6 +267,14 @@ impl Engine {
                     let finish = Finish { model, round, measured };
                     self.end(now, job, State::Done { weights }, Some(finish), actions);
                 }
+            }
+        }
+    }
+
+    fn set_batch_size(&mut self, now: Time, model: &str, queries: u32, actions: &mut Vec<Action>) {
+        for (&job, run) in self.jobs.iter_mut().filter(|(_, run)| run.is_running()) {
+            if let Some(saved) = run.set_batch_size(model, queries) {
+                self.books.write(now, Record::Saved { job, saved }, actions);
             }
         }
     }

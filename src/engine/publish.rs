@@ -2,7 +2,7 @@
 //! follow.
 
 use super::{Action, Engine, Timer};
-use crate::jobs::Progress;
+use crate::jobs::{Figures, Progress};
 use crate::ledger::{ClosedRound, Finish, NodeStanding, State};
 use crate::types::{JobId, NodeId, Time};
 use std::collections::{BTreeSet, VecDeque};
@@ -21,6 +21,8 @@ pub struct Status {
     pub state: State,
     /// How far it is.
     pub progress: Progress,
+    /// What it has done, if it answers queries.
+    pub figures: Option<Figures>,
     /// Rounds that are over, and were not in an earlier status.
     pub closed: Vec<Arc<ClosedRound>>,
     /// Nodes with a task.
@@ -105,6 +107,7 @@ impl Engine {
         let mut status = Status {
             state: if ending.is_some() { run.state.clone() } else { State::Running },
             progress: run.progress(),
+            figures: run.figures(),
             closed: Vec::new(),
             nodes_busy: counts.busy,
             nodes_ready: counts.ready,

@@ -41,13 +41,15 @@ impl Engine {
                 self.nodes.change(node, |node| node.holders += 1);
             }
         }
+        let mut answers = history.answers;
+        answers.retain(|&task, output| !run.remember(task, output));
         let reopened = run.reopened();
         run.open_ready(now, &mut self.line);
         self.jobs.insert(job, run);
         self.board.urgent.insert(job);
         self.start_clocks(now, job);
         self.apply(now, job, reopened, actions);
-        for (task, output) in history.answers {
+        for (task, output) in answers {
             let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
             // An answer that cannot be used is asked for again.
             let Ok(Some(effects)) = run.task_done(task, &output) else { continue };

@@ -3,7 +3,7 @@
 use super::line::{Line, Place, Waiting};
 use super::patience::{Patience, Watch};
 use super::publish::News;
-use crate::jobs::{BadAnswer, Effect, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use crate::jobs::{BadAnswer, Effect, Figures, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
 use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
@@ -267,6 +267,20 @@ impl Run {
 
     pub(super) fn save(&self) -> Saved {
         self.work.save()
+    }
+
+    /// Takes an answer that another process had, before any task is open; see [`Job::remember`].
+    pub(super) fn remember(&mut self, task: TaskId, output: &TaskOutput) -> bool {
+        self.work.remember(task, output)
+    }
+
+    /// What is to be saved, if the size of batches changes by it.
+    pub(super) fn set_batch_size(&mut self, model: &str, queries: u32) -> Option<Saved> {
+        self.work.set_batch_size(model, queries).then(|| self.work.save())
+    }
+
+    pub(super) fn figures(&self) -> Option<Figures> {
+        self.work.figures()
     }
 
     pub(super) fn reopened(&mut self) -> Vec<Effect> {

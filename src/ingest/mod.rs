@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use crate::data::{self, Classes, DataError, Dataset, Table};
+use crate::data::{self, Classes, DataError, Dataset, Features, Table};
 
 pub use resolve::resolve;
 
@@ -265,7 +265,30 @@ pub fn load_rows(path: &Path, columns: usize) -> Result<Array2<f32>, IngestError
             found => Err(IngestError::Width { path: path.to_owned(), found, expected: columns }),
         };
     }
-    Ok(data::parse_rows(&path.display().to_string(), open(path)?, columns)?)
+    Ok(data::parse_rows(&path.display().to_string(), open(path)?, columns)?.to_array())
+}
+
+/// Reads the bytes of a file of rows that a model of `columns` features is asked about: pictures in IDX, packed or not, by
+/// the name; or else text, with a label in the last column or without, which is not looked at.
+///
+/// # Errors
+/// The bytes are malformed, or the rows have another number of features.
+pub fn queries(name: &str, bytes: &[u8], columns: usize) -> Result<Features, IngestError> {
+    let features = if is_pictures(Path::new(name)) {
+        pictures::parse(name, bytes)?
+    } else {
+        match data::parse_rows(name, bytes, columns) {
+            Ok(features) => features,
+            Err(unlabelled) => match data::parse_table(name, bytes) {
+                Ok(table) if table.columns() == columns => table.into_features(),
+                _ => return Err(unlabelled.into()),
+            },
+        }
+    };
+    match features.columns() {
+        found if found == columns => Ok(features),
+        found => Err(IngestError::Width { path: PathBuf::from(name), found, expected: columns }),
+    }
 }
 
 struct Listing {

@@ -14,6 +14,13 @@ pub(super) fn read(path: &Path) -> Result<Features, IngestError> {
     Ok(data::parse_pictures(&path.display().to_string(), unpack(path)?)?)
 }
 
+/// The pictures of a file that has these bytes.
+pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Features, IngestError> {
+    let packed = Path::new(name).extension().is_some_and(|extension| extension == "gz");
+    let plain: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+    Ok(data::parse_pictures(name, plain)?)
+}
+
 /// The pictures of a file, and the name and the values of their labels.
 pub(super) fn read_labelled(path: &Path) -> Result<(Features, String, Vec<u8>), IngestError> {
     // Their absence is told before a long file is read.

@@ -3,6 +3,7 @@
 //!
 //! Both sides are pure. To add a kind, write its file and add its row.
 
+pub mod inference;
 pub mod training;
 
 use crate::data::shared::Blob;
@@ -29,12 +30,14 @@ pub struct Workbench<'a> {
     pub clock: &'a dyn Fn() -> f64,
     /// The node's address, host:port.
     pub node: &'a str,
+    /// Models that are loaded.
+    pub models: &'a inference::Models,
 }
 
 impl<'a> Workbench<'a> {
     /// Of somebody without a name or a clock.
-    pub fn bare(keep_going: &'a dyn Fn() -> bool) -> Self {
-        Self { keep_going, clock: &|| 0.0, node: "" }
+    pub fn bare(keep_going: &'a dyn Fn() -> bool, models: &'a inference::Models) -> Self {
+        Self { keep_going, clock: &|| 0.0, node: "", models }
     }
 }
 
@@ -42,6 +45,8 @@ impl<'a> Workbench<'a> {
 pub struct JobKind {
     /// Its name on the wire.
     pub name: &'static str,
+    /// What it works on.
+    pub needs: Needs,
     /// The coordinator's side.
     pub start: Start,
     /// The same, from what [`Job::save`] gave.
@@ -50,8 +55,17 @@ pub struct JobKind {
     pub run: RunTask,
 }
 
+/// What a kind of job works on; see [`Material`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Rows to learn from.
+    Rows,
+    /// A model, and files to ask it about.
+    Files,
+}
+
 /// All kinds of job.
-pub static JOB_KINDS: &[JobKind] = &[training::KIND];
+pub static JOB_KINDS: &[JobKind] = &[training::KIND, inference::KIND];
 
 /// Finds a kind by name.
 pub fn find(name: &str) -> Option<&'static JobKind> {

@@ -26,6 +26,9 @@ const ATTACHED: usize = 16;
 /// The most sources that a blob may be fetched from.
 const MOST_SOURCES: usize = 256;
 
+/// How many blobs are fetched ahead for one task.
+const MOST_AHEAD: usize = 4096;
+
 /// How often a delayed task looks whether its sender is still there.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -174,6 +177,13 @@ impl Calls {
             Ok(inputs) => inputs,
             Err(answer) => return *answer,
         };
+        if let (Some(digests), Some(coordinator)) = (&task.prefetch, &task.coordinator)
+            && let Ok(coordinator) = coordinator.parse()
+        {
+            let next = digests.iter().take(MOST_AHEAD).filter_map(|text| Digest::parse(text));
+            let next = next.filter(|digest| !self.shared.holdings.has(digest)).collect();
+            self.shared.prefetch.wish(next, coordinator);
+        }
         let Some(delayed) = self.arrive(task.scheduling_policy) else {
             return TaskAnswer { reason: "simulated load".to_owned(), ..answer(TaskOutcome::REFUSED) };
         };
@@ -209,11 +219,18 @@ impl Calls {
     }
 
     fn inputs(&self, digests: &[String]) -> Result<Vec<Arc<Blob>>, Box<TaskAnswer>> {
-        let missing = self.blobs.missing(digests).map_err(|e| Box::new(failed(e.0)))?;
-        let found: Vec<Arc<Blob>> =
-            digests.iter().filter_map(|text| self.shared.store.get(&Digest::parse(text)?)).collect();
-        // A blob may have made room for another since the first look.
-        let missing = if found.len() < digests.len() && missing.is_empty() { digests.to_vec() } else { missing };
+        let mut found = Vec::with_capacity(digests.len());
+        let mut missing = Vec::new();
+        for text in digests {
+            let digest = Digest::parse(text).ok_or_else(|| {
+                let shown: String = text.chars().take(80).collect();
+                Box::new(failed(format!("'{shown}' is no SHA-256 in 64 hexadecimal digits")))
+            })?;
+            match self.shared.find(&digest) {
+                Some(blob) => found.push(blob),
+                None => missing.push(text.clone()),
+            }
+        }
         if missing.is_empty() {
             return Ok(found);
         }

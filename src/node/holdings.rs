@@ -184,6 +184,20 @@ impl Holdings {
         archive.read_range(digest, offset, limit.min(CHUNK)).map_err(|e| e.to_string())
     }
 
+    /// Whether a blob is held.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.lock().held.contains_key(digest)
+    }
+
+    /// All bytes of a blob; `None` if it is not held, or cannot be read.
+    pub(super) fn read_whole(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let (archive, size) = {
+            let state = self.lock();
+            (state.archive.clone()?, state.held.get(digest)?.size)
+        };
+        archive.read_range(digest, 0, usize::try_from(size).ok()?).ok().flatten()
+    }
+
     /// Finds out whether a blob's bytes are what they must be; if they are not it is let go.
     fn check(
         &self,

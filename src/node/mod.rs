@@ -7,9 +7,12 @@ mod epochs;
 mod holdings;
 mod load;
 mod original;
+mod prefetch;
 mod slots;
 
+use crate::data::shared::Blob;
 use crate::gossip::{self, Facts, Gossip, News, Role, Served};
+use crate::jobs::inference::Models;
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::{Blobs, Store};
 use crate::types::Digest;
@@ -18,6 +21,7 @@ use drain::Drain;
 use epochs::Epochs;
 use holdings::Holdings;
 use load::Load;
+use prefetch::Prefetch;
 use slots::Slots;
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
@@ -49,6 +53,8 @@ pub struct Config {
     pub store: Option<PathBuf>,
     /// Bytes of blobs that are held for others at most.
     pub disk_limit: u64,
+    /// Bytes of models that are loaded at most.
+    pub model_memory: usize,
     /// By how much threads that do tasks give way to others, as a nice value; see [`crate::priority`].
     pub nice: u8,
 }
@@ -68,6 +74,7 @@ impl Default for Config {
             drain_time: Duration::from_secs(60),
             store: None,
             disk_limit: 64 << 30,
+            model_memory: 2 << 30,
             nice: 5,
         }
     }
@@ -99,11 +106,13 @@ impl Node {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
             slots: Slots::new(config.slots.max(1)),
             blobs: Arc::new(Blobs::new(store.clone())),
-            store,
+            store: store.clone(),
             instance: format!("{instance:016x}"),
             gossip: Arc::new(gossip),
             drain: Drain::new(),
             epochs: Epochs::default(),
+            models: Models::new(config.model_memory),
+            prefetch: Prefetch::start(store.clone(), config.nice)?,
             attached: Mutex::default(),
             holdings,
             config,
@@ -164,8 +173,22 @@ struct Shared {
     gossip: Arc<Gossip>,
     drain: Drain,
     epochs: Epochs,
+    models: Models,
+    prefetch: Prefetch,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,
+}
+
+impl Shared {
+    /// A blob that is here: in memory, or held on disk for others.
+    fn find(&self, digest: &Digest) -> Option<Arc<Blob>> {
+        if let Some(blob) = self.store.get(digest) {
+            return Some(blob);
+        }
+        let blob = Arc::new(Blob::new(self.holdings.read_whole(digest)?));
+        // What has no room in memory is read again for the next task.
+        (blob.digest() == *digest).then(|| self.store.keep(blob.clone()).unwrap_or(blob))
+    }
 }
 
 impl Served for Shared {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// The kind; it is in no table that users choose from.
 pub(super) static KIND: JobKind = JobKind {
     name: "count",
+    needs: Needs::Rows,
     start: |parameters, _| Ok(Box::new(Counting::new(serde_json::from_str(parameters)?))),
     resume: |parameters, _, saved| resume(parameters, saved),
     run: |parameters, _: &[Arc<Blob>], _| run(parameters),

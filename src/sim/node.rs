@@ -166,7 +166,7 @@ impl World<'_> {
         if let Some(call) = self.calls.get(id) {
             let task = call.task.clone();
             let work = &self.setup.workload;
-            let answer = match (work.kind.run)(&task.parameters, &work.inputs(&task), &Workbench::bare(&|| true)) {
+            let answer = match (work.kind.run)(&task.parameters, &work.inputs(&task), &Workbench::bare(&|| true, &Models::new(0))) {
                 Ok(mut output) => {
                     if garbage {
                         output.bytes = b"nonsense".to_vec();

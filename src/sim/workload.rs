@@ -127,7 +127,7 @@ impl Workload {
                 return Err(failed("it comes to no end".to_owned()));
             }
             for task in tasks {
-                let output = (self.kind.run)(&task.parameters, &self.inputs(&task), &Workbench::bare(&|| true));
+                let output = (self.kind.run)(&task.parameters, &self.inputs(&task), &Workbench::bare(&|| true, &Models::new(0)));
                 let output = output.map_err(|e| failed(e.to_string()))?;
                 effects.extend(job.complete(task.id, &output).map_err(|e| failed(e.to_string()))?);
             }

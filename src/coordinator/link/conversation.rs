@@ -84,7 +84,10 @@ impl Shared {
             };
             let blob = match input {
                 TaskInput::Made(blob) => Some(blob.clone()),
-                TaskInput::Shard { digest, .. } => self.store.get(digest),
+                TaskInput::Shard { digest, .. } => match self.blobs.load(digest) {
+                    Ok(blob) => blob,
+                    Err(e) => return Ok(Some(Outcome::Impossible { reason: e.to_string() })),
+                },
             };
             let Some(blob) = blob else {
                 let reason = format!("{text} is no longer in the coordinator's store");

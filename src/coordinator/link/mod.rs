@@ -7,7 +7,7 @@ use super::shell::Teller;
 use crate::engine::{Event, Hello, Outcome, Traffic};
 use crate::jobs::TaskSpec;
 use crate::rpc::{self, Address, Client, Dialer, Hangup, RpcError, Timeouts};
-use crate::store::Store;
+use crate::store::Blobs;
 use crate::types::{AttemptId, Digest, Epoch, JobId, NodeId};
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use crossbeam_channel::{Receiver, Sender};
@@ -56,7 +56,7 @@ struct Shared {
     policy: i32,
     /// In whose name tasks are given.
     fence: Option<Fence>,
-    store: Arc<Store>,
+    blobs: Arc<Blobs>,
     teller: Teller,
     /// It was asked before.
     was_asked: AtomicBool,
@@ -95,7 +95,7 @@ impl Link {
         address: Address,
         policy: i32,
         fence: Option<Fence>,
-        store: Arc<Store>,
+        blobs: Arc<Blobs>,
         teller: Teller,
     ) -> Result<Self, RpcError> {
         let (probes, asked) = crossbeam_channel::bounded(1);
@@ -105,7 +105,7 @@ impl Link {
             address,
             policy,
             fence,
-            store,
+            blobs,
             teller,
             was_asked: AtomicBool::new(false),
             is_up: AtomicBool::new(false),

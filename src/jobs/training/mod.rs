@@ -11,7 +11,7 @@ pub use request::{EARLY_STOP, EarlyClose, Stopping, TrainingRequest};
 pub use task::{OriginalTask, PartTask, TrainingMetrics, TrainingTask};
 
 use super::{
-    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Progress, Quorum, RoundResult, Saved, TaskInput,
+    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Needs, Progress, Quorum, RoundResult, Saved, TaskInput,
     TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
@@ -28,6 +28,7 @@ use std::time::Duration;
 /// The row of [`super::JOB_KINDS`].
 pub const KIND: JobKind = JobKind {
     name: "train",
+    needs: Needs::Rows,
     start: |parameters, data| Ok(Box::new(TrainingJob::start(parameters, data.rows()?)?)),
     resume: |parameters, data, saved| Ok(Box::new(TrainingJob::resume(parameters, data.rows()?, saved)?)),
     run: task::run,
