@@ -13,6 +13,7 @@
 //! | [`model`] | the network, its kernels, training, averaging, files |
 //! | [`policy`] | which node gets a task |
 //! | [`placement`] | which nodes hold copies of files |
+//! | [`predictor`] | models as those who ask see them: pictures or rows in, classes or values out |
 //! | [`jobs`] | what a job's tasks are and what their results change |
 //! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
@@ -77,6 +78,7 @@ pub mod model;
 pub mod node;
 pub mod placement;
 pub mod policy;
+pub mod predictor;
 pub mod priority;
 pub mod report;
 pub mod rpc;

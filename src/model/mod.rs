@@ -5,6 +5,7 @@ mod error;
 pub mod files;
 mod fold;
 mod form;
+mod forward;
 mod kernels;
 mod learn;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use activation::Activation;
 pub use error::ModelError;
 pub use fold::{FOLDS, Fold, FoldRow, FoldSettings, Order};
 pub use form::{Form, Model, Output};
+pub use forward::{Forward, to_probabilities};
 pub use kernels::Path;
 pub use learn::{learn, learn_on};
 pub use learning::{Learned, Learning, Method, OptimizerSettings, Place, Schedule};

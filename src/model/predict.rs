@@ -3,6 +3,7 @@
 use super::activation::Activation;
 use super::error::ModelError;
 use super::form::{Model, Output};
+use super::forward::to_probabilities;
 use super::kernels::{Aligned, BLOCK, Exponential, Network, Path, padded};
 use super::mlp::Mlp;
 use super::real::Real;
@@ -33,13 +34,7 @@ pub fn probabilities(model: &Model, features: ArrayView2<'_, f32>) -> Result<Arr
     let mut rows = all.rows_mut().into_iter();
     each_row(model, features, |row, outputs| {
         let Some(mut to) = rows.next() else { return Ok(()) };
-        let to = to.as_slice_mut().unwrap_or_default();
-        let (_, sum) = softmax(outputs, to);
-        if !sum.is_finite() {
-            return Err(ModelError::Outputs { row });
-        }
-        to.iter_mut().for_each(|e| *e = (f64::from(*e) / sum) as f32);
-        Ok(())
+        to_probabilities(outputs, to.as_slice_mut().unwrap_or_default()).ok_or(ModelError::Outputs { row })
     })?;
     Ok(all)
 }
@@ -138,7 +133,7 @@ pub(super) fn each_block<'r, T: Real>(
 }
 
 /// Copies a row's features, standardised in double precision.
-fn gather<T: Real, X: Copy + Into<f32>>(from: &[X], scaling: Option<&Scaling>, to: &mut [T]) {
+pub(super) fn gather<T: Real, X: Copy + Into<f32>>(from: &[X], scaling: Option<&Scaling>, to: &mut [T]) {
     match scaling {
         None => to.iter_mut().zip(from).for_each(|(to, &x)| *to = <T as From<f32>>::from(x.into())),
         Some(scaling) => {

@@ -89,6 +89,13 @@ impl<T: Real> Network<T> {
         Self::with_room(model, activation, 0.0)
     }
 
+    /// As `new`, for going forward and nothing else: without the transposed copies.
+    pub(in crate::model) fn forward_only(model: &Mlp<T>, activation: Activation) -> Self {
+        let mut network = Self::new(model, activation);
+        network.layers.iter_mut().for_each(|layer| layer.turned = Aligned::zeros(0));
+        network
+    }
+
     /// As `new`, with room for learning by [`Kernels::learn`](super::Kernels::learn), where this share of the hidden
     /// units is left out.
     pub(in crate::model) fn with_room(model: &Mlp<T>, activation: Activation, dropout: f64) -> Self {

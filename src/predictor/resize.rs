@@ -1,0 +1,194 @@
+//! Owns resizing: each new pixel is the weighted mean of all old ones that it covers, in whole numbers.
+//!
+//! The arithmetic is that of Pillow, with which most networks were trained: the same weights of 22 bits, columns first,
+//! rounded to bytes in between. So the result has the same bits as there, and on every machine.
+
+/// Bits after the point of a weight: the sum of 255 times weights, of which some are negative, still fits 32 bits.
+const BITS: u32 = 22;
+const HALF: i32 = 1 << (BITS - 1);
+
+/// How a new pixel weighs the old ones around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Filter {
+    /// Old pixels (new ones, if those are wider) up to which it reaches.
+    pub reach: f64,
+    /// The weight at a distance.
+    pub weight: fn(f64) -> f64,
+}
+
+/// All pixels under the new one, alike.
+pub(super) const BOX: Filter = Filter { reach: 0.5, weight: |x| f64::from(u8::from(x > -0.5 && x <= 0.5)) };
+/// Less with the distance, down to nothing at one.
+pub(super) const BILINEAR: Filter = Filter { reach: 1.0, weight: |x| (1.0 - x.abs()).max(0.0) };
+/// Keys's cubic with a = -0.5.
+pub(super) const BICUBIC: Filter = Filter {
+    reach: 2.0,
+    weight: |x| {
+        const A: f64 = -0.5;
+        match x.abs() {
+            x if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            x if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            _ => 0.0,
+        }
+    },
+};
+
+/// One direction of a resizing: `length` old pixels, after `skip` that count for nothing, become `whole` new ones, of
+/// which `count` are wanted, from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Side {
+    pub skip: usize,
+    pub length: usize,
+    pub whole: usize,
+    pub first: usize,
+    pub count: usize,
+}
+
+impl Side {
+    /// All of it.
+    pub fn all(length: usize, whole: usize) -> Self {
+        Self { skip: 0, length, whole, first: 0, count: whole }
+    }
+
+    /// For each new pixel, where the old ones begin that it is made of, and their weights.
+    fn taps(&self, filter: Filter) -> Vec<Tap> {
+        if self.whole == self.length {
+            let one = |place| Tap { start: self.skip + place, weights: vec![1 << BITS] };
+            return (self.first..self.first + self.count).map(one).collect();
+        }
+        let scale = self.length as f64 / self.whole as f64;
+        let spread = scale.max(1.0);
+        let reach = filter.reach * spread;
+        let tap = |place: usize| {
+            let centre = (place as f64 + 0.5) * scale;
+            // The cast cuts off towards zero, and what is negative is zero.
+            let start = ((centre - reach + 0.5) as usize).min(self.length.saturating_sub(1));
+            let end = ((centre + reach + 0.5) as usize).clamp(start + 1, self.length);
+            let weights: Vec<f64> =
+                (start..end).map(|x| (filter.weight)((x as f64 - centre + 0.5) * (1.0 / spread))).collect();
+            let sum: f64 = weights.iter().sum();
+            let whole = |weight: &f64| {
+                let weight = if sum == 0.0 { *weight } else { weight / sum };
+                let scaled = weight * f64::from(1 << BITS);
+                (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
+            };
+            Tap { start: self.skip + start, weights: weights.iter().map(whole).collect() }
+        };
+        (self.first..self.first + self.count).map(tap).collect()
+    }
+}
+
+struct Tap {
+    start: usize,
+    weights: Vec<i32>,
+}
+
+/// Resizes a picture of `C` bytes a pixel. Rows of the old one are `old` bytes long and lie one after the other, those
+/// of the new one begin `step` bytes apart.
+pub(super) fn resize<const C: usize>(
+    (from, old): (&[u8], usize),
+    across: Side,
+    down: Side,
+    filter: Filter,
+    (to, step): (&mut [u8], usize),
+) {
+    let (columns, rows) = (across.taps(filter), down.taps(filter));
+    let line = across.count * C;
+    if line == 0 || old == 0 {
+        return;
+    }
+    // The rows that the next new one is made of, narrowed: each old row is narrowed once.
+    let most = rows.iter().map(|tap| tap.weights.len()).max().unwrap_or(0);
+    let mut ring = vec![0; most * line];
+    let mut sums = vec![0_i32; line];
+    let mut next = 0;
+    for (tap, to) in rows.iter().zip(to.chunks_mut(step)) {
+        next = next.max(tap.start);
+        while next < tap.start + tap.weights.len() {
+            let place = next % most * line;
+            narrow::<C>(&from[next * old..(next + 1) * old], &columns, &mut ring[place..place + line]);
+            next += 1;
+        }
+        sums.fill(HALF);
+        for (row, &weight) in (tap.start..).zip(&tap.weights) {
+            let narrowed = &ring[row % most * line..][..line];
+            for (sum, &x) in sums.iter_mut().zip(narrowed) {
+                *sum = sum.wrapping_add(i32::from(x).wrapping_mul(weight));
+            }
+        }
+        to.iter_mut().zip(&sums).for_each(|(to, &sum)| *to = byte(sum));
+    }
+}
+
+/// One row, resized across.
+fn narrow<const C: usize>(row: &[u8], columns: &[Tap], to: &mut [u8]) {
+    let row = row.as_chunks::<C>().0;
+    for (tap, to) in columns.iter().zip(to.as_chunks_mut::<C>().0) {
+        let mut sums = [HALF; C];
+        for (pixel, &weight) in row[tap.start..].iter().zip(&tap.weights) {
+            for (sum, &x) in sums.iter_mut().zip(pixel) {
+                *sum = sum.wrapping_add(i32::from(x).wrapping_mul(weight));
+            }
+        }
+        *to = sums.map(byte);
+    }
+}
+
+fn byte(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn gray(from: &[u8], width: usize, size: (usize, usize), filter: Filter) -> Vec<u8> {
+        let mut to = vec![0; size.0 * size.1];
+        let down = Side::all(from.len() / width, size.1);
+        resize::<1>((from, width), Side::all(width, size.0), down, filter, (&mut to, size.0));
+        to
+    }
+
+    /// What Pillow 13 makes of these: `Image.frombytes("L", (7, 5), ..).resize(size, filter)`.
+    #[test]
+    fn bits_are_pillows() {
+        let from: Vec<u8> = (0..35_u32).map(|i| (i * i * 37 + i * 11) as u8).collect();
+        for (filter, size, right) in GOLDEN {
+            assert_eq!(gray(&from, 7, *size, *filter), *right, "{size:?}");
+        }
+    }
+
+    const GOLDEN: &[(Filter, (usize, usize), &[u8])] = &[];
+
+    proptest! {
+        #[test]
+        fn a_window_is_what_is_cut_out_of_the_whole(
+            bytes in proptest::collection::vec(any::<u8>(), 3 * 13 * 9),
+            size in (1usize..30, 1usize..30),
+            cut in (0usize..30, 0usize..30),
+        ) {
+            let (width, height) = size;
+            let (left, top) = (cut.0 % width, cut.1 % height);
+            let mut whole = vec![0; 3 * width * height];
+            let (across, down) = (Side::all(13, width), Side::all(9, height));
+            resize::<3>((&bytes, 39), across, down, BICUBIC, (&mut whole, 3 * width));
+            let (columns, rows) = (width - left, height - top);
+            let mut part = vec![0; 3 * columns * rows];
+            let across = Side { first: left, count: columns, ..across };
+            let down = Side { first: top, count: rows, ..down };
+            resize::<3>((&bytes, 39), across, down, BICUBIC, (&mut part, 3 * columns));
+            for row in 0..rows {
+                let right = &whole[3 * ((top + row) * width + left)..][..3 * columns];
+                prop_assert_eq!(&part[3 * columns * row..][..3 * columns], right);
+            }
+        }
+
+        #[test]
+        fn what_is_of_one_colour_stays_so(colour in any::<u8>(), size in (1usize..40, 1usize..40)) {
+            for filter in [BOX, BILINEAR, BICUBIC] {
+                prop_assert!(gray(&[colour; 11 * 6], 11, size, filter).iter().all(|&x| x == colour));
+            }
+        }
+    }
+}
