@@ -31,8 +31,8 @@ impl Run for JobStats {
             return output::line("no inference jobs");
         }
         let head = [
-            "job", "model", "state", "queries", "of", "errors", "rate 10s", "rate", "nodes", "batch", "weight", "mean ms",
-            "std", "p25", "p50", "p75", "p95", "p99",
+            "job", "model", "state", "queries", "of", "errors", "rate 10s", "rate", "nodes", "batch", "weight",
+            "mean ms", "std", "p25", "p50", "p75", "p95", "p99",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(stats.iter().map(row));
@@ -42,9 +42,8 @@ impl Run for JobStats {
 
 fn row(stats: &Stats) -> Vec<String> {
     let figures = &stats.figures;
-    let times = [
-        figures.mean_s, figures.std_s, figures.p25_s, figures.p50_s, figures.p75_s, figures.p95_s, figures.p99_s,
-    ];
+    let times =
+        [figures.mean_s, figures.std_s, figures.p25_s, figures.p50_s, figures.p75_s, figures.p95_s, figures.p99_s];
     let mut row = vec![
         stats.job.clone(),
         stats.model.clone(),

@@ -68,9 +68,12 @@ impl Run for Infer {
     fn run(self) -> Result<(), Failure> {
         super::server::start_logging("warn");
         if let Some(path) = &self.output {
-            output::can_write(path).with_context(|| format!("--output {}", path.display())).map_err(Failure::Input)?;
+            output::can_write(path)
+                .with_context(|| format!("--output {}", path.display()))
+                .map_err(Failure::Input)?;
         }
-        let (batch_size, largest_batch) = self.batch_size.map_or((None, None), |(least, most)| (Some(least), most));
+        let (batch_size, largest_batch) =
+            self.batch_size.map_or((None, None), |(least, most)| (Some(least), most));
         let order = InferenceOrder {
             model: self.model.clone(),
             batch_size,

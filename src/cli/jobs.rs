@@ -127,7 +127,10 @@ impl Run for Resume {
 pub(super) type Calls = crate::wire::coordinator::CoordinatorSyncClient<crate::rpc::Input, crate::rpc::Output>;
 
 /// Asks the coordinator that leads.
-pub(super) fn ask<T>(coordinators: &Coordinators, call: impl Fn(&mut Calls) -> thrift::Result<T>) -> Result<T, Failure> {
+pub(super) fn ask<T>(
+    coordinators: &Coordinators,
+    call: impl Fn(&mut Calls) -> thrift::Result<T>,
+) -> Result<T, Failure> {
     super::server::start_logging("warn");
     let leader = Leader::find(&coordinators.addresses(), Dialer::default(), PATIENCE);
     leader.and_then(|mut leader| leader.call(&|| true, |client| client.call(&call))).map_err(|e| match e {

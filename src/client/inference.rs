@@ -74,10 +74,11 @@ pub fn await_end(
 /// # Errors
 /// It is no inference job, or not done; its output is not there any more.
 pub fn output(leader: &mut Leader, job: &str) -> Result<Output, ClientError> {
-    let status =
-        leader.call(&|| true, |client| client.call(|c| c.watch(job.to_owned(), 0, 0, 0)))?;
+    let status = leader.call(&|| true, |client| client.call(|c| c.watch(job.to_owned(), 0, 0, 0)))?;
     if status.figures.is_none() {
-        return Err(ClientError::Request(format!("job {job} answers no queries; `roundtable jobs` tells which do")));
+        return Err(ClientError::Request(format!(
+            "job {job} answers no queries; `roundtable jobs` tells which do"
+        )));
     }
     match status.state {
         JobState::DONE => {}
@@ -95,7 +96,9 @@ pub fn output(leader: &mut Leader, job: &str) -> Result<Output, ClientError> {
     let digest = Digest::parse(&status.model_digest)
         .ok_or_else(|| ClientError::Request(format!("the output's digest is '{}'", status.model_digest)))?;
     let bytes = leader.call(&|| true, |client| rpc::get_blob(client, &digest)).map_err(|e| match e {
-        RpcError::Remote { .. } => ClientError::Request(format!("the output of job {job} is not there any more: {e}")),
+        RpcError::Remote { .. } => {
+            ClientError::Request(format!("the output of job {job} is not there any more: {e}"))
+        }
         other => other.into(),
     })?;
     Output::from_bytes(&bytes).map_err(|e| ClientError::Request(e.to_string()))

@@ -76,7 +76,9 @@ impl Shared {
     /// What stands in a file.
     fn content(&self, name: &str, digest: &Digest) -> Result<Arc<Blob>, String> {
         let blob = self.blobs.load(digest).map_err(|e| format!("{name}: {e}"))?;
-        blob.ok_or_else(|| format!("{name} is not on the coordinator's disk any more; `roundtable get` brings it back"))
+        blob.ok_or_else(|| {
+            format!("{name} is not on the coordinator's disk any more; `roundtable get` brings it back")
+        })
     }
 
     /// Loads a model, to see what it is.
@@ -111,7 +113,7 @@ impl Shared {
 
     /// The card of a model with its labels: `<model without its ending>.toml`, or `model.toml` beside it.
     fn card(&self, model: &str) -> Result<Option<Card>, String> {
-        for name in predictor::card_names(model) {
+        for name in card_names(model) {
             let Some(text) = self.text(&name)? else { continue };
             let mut card = Card::from_toml(&text).map_err(|e| format!("{name}: {e}"))?;
             if let Some(labels) = card.labels_file() {
@@ -153,7 +155,9 @@ impl Shared {
             });
         }
         match inputs.is_empty() {
-            true => Err(format!("no file in the store matches '{pattern}'; `roundtable put-all` puts files there")),
+            true => {
+                Err(format!("no file in the store matches '{pattern}'; `roundtable put-all` puts files there"))
+            }
             false => Ok(inputs),
         }
     }
@@ -168,6 +172,12 @@ impl Shared {
         let blob = self.keep(data::encode(&data))?;
         Ok(Source { name: name.to_owned(), digest: blob.digest(), rows: Some(rows as u64) })
     }
+}
+
+/// Where a model's card may stand.
+fn card_names(model: &str) -> [String; 2] {
+    let stem = model.rsplit_once('.').map_or(model, |(stem, _)| stem);
+    [format!("{stem}.toml"), beside(model, "model.toml")]
 }
 
 /// The name of a file beside another.

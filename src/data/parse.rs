@@ -11,8 +11,6 @@ use std::io::BufRead;
 
 use memchr::memchr;
 
-use ndarray::Array2;
-
 use super::features::Growing;
 use super::labels::{Labels, Last, MAX_FIELD};
 use super::lines::Lines;

@@ -158,7 +158,10 @@ fn classes_come_from_all_tables() {
 
 #[test]
 fn rows_without_labels_have_the_models_width() {
-    let rows = |text: &str| parse_rows("p.csv", text.as_bytes(), 2).map_err(|error| error.to_string());
+    let rows = |text: &str| {
+        let rows = parse_rows("p.csv", text.as_bytes(), 2).map_err(|error| error.to_string());
+        rows.map(|rows| rows.to_array())
+    };
     assert_eq!(rows("1,2\n3,4"), Ok(array![[1.0, 2.0], [3.0, 4.0]]));
     assert_eq!(rows("x,y\n\"1\",2\n"), Ok(array![[1.0, 2.0]]));
     let label =

@@ -193,8 +193,12 @@ impl Calls {
         priority::give_way(self.shared.config.nice);
         let start = Instant::now();
         let node = self.shared.gossip.me().address.to_string();
-        let workbench =
-            Workbench { keep_going: &|| self.wanted(), clock: &|| start.elapsed().as_secs_f64(), node: &node };
+        let workbench = Workbench {
+            keep_going: &|| self.wanted(),
+            clock: &|| start.elapsed().as_secs_f64(),
+            node: &node,
+            models: &self.shared.models,
+        };
         match (kind.run)(&task.parameters, &inputs, &workbench) {
             Ok(output) => self.done(output, start.elapsed(), delayed),
             Err(e) => failed(e.to_string()),

@@ -3,7 +3,7 @@
 
 use crate::data::shared::Blob;
 use crate::jobs::{
-    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Progress, RoundResult, Saved, TaskError, TaskOutput,
+    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Needs, Progress, RoundResult, Saved, TaskError, TaskOutput,
     TaskSpec,
 };
 use crate::model::{Answers, Measured};

@@ -3,6 +3,7 @@
 use super::calls::{Answer, Message};
 use super::network::Site;
 use super::world::{Process, What, World};
+use crate::jobs::inference::Models;
 use crate::jobs::{TaskError, Workbench};
 use crate::types::{Epoch, Time};
 use rand::{Rng, SeedableRng};
@@ -166,7 +167,11 @@ impl World<'_> {
         if let Some(call) = self.calls.get(id) {
             let task = call.task.clone();
             let work = &self.setup.workload;
-            let answer = match (work.kind.run)(&task.parameters, &work.inputs(&task), &Workbench::bare(&|| true, &Models::new(0))) {
+            let answer = match (work.kind.run)(
+                &task.parameters,
+                &work.inputs(&task),
+                &Workbench::bare(&|| true, &Models::new(0)),
+            ) {
                 Ok(mut output) => {
                     if garbage {
                         output.bytes = b"nonsense".to_vec();

@@ -319,6 +319,7 @@ impl World<'_> {
 fn as_ended(history: &History) -> Status {
     Status {
         state: history.state.clone(),
+        figures: None,
         progress: Progress::default(),
         closed: history.closed.clone(),
         nodes_busy: 0,

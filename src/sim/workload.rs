@@ -3,6 +3,7 @@
 use super::counting::{self, Request};
 use crate::data::shared::Blob;
 use crate::data::{Dataset, encode};
+use crate::jobs::inference::Models;
 use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, Workbench, training};
 use crate::ledger::{CorpusRef, JobOrder, ShardRef};
 use crate::model;
@@ -127,7 +128,11 @@ impl Workload {
                 return Err(failed("it comes to no end".to_owned()));
             }
             for task in tasks {
-                let output = (self.kind.run)(&task.parameters, &self.inputs(&task), &Workbench::bare(&|| true, &Models::new(0)));
+                let output = (self.kind.run)(
+                    &task.parameters,
+                    &self.inputs(&task),
+                    &Workbench::bare(&|| true, &Models::new(0)),
+                );
                 let output = output.map_err(|e| failed(e.to_string()))?;
                 effects.extend(job.complete(task.id, &output).map_err(|e| failed(e.to_string()))?);
             }

@@ -37,7 +37,8 @@ fn answer(spec: &TaskSpec, blobs: &[Arc<Blob>]) -> TaskOutput {
         TaskInput::Made(blob) => blob.clone(),
     };
     let inputs: Vec<Arc<Blob>> = spec.inputs.iter().map(input).collect();
-    (kind().run)(&spec.parameters, &inputs, &jobs::Workbench::bare(&|| true, &Models::new(0))).expect("an answer")
+    (kind().run)(&spec.parameters, &inputs, &jobs::Workbench::bare(&|| true, &jobs::inference::Models::new(0)))
+        .expect("an answer")
 }
 
 fn kind() -> &'static jobs::JobKind {

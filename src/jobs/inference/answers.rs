@@ -72,7 +72,8 @@ impl Answers {
         let numbers: Vec<u8> = self.numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let mut tensors = Vec::new();
         if self.top > 0 {
-            tensors.extend(TensorView::new(Dtype::U32, vec![self.len(), self.top], &classes).map(|t| ("classes", t)));
+            tensors
+                .extend(TensorView::new(Dtype::U32, vec![self.len(), self.top], &classes).map(|t| ("classes", t)));
         }
         let shape = vec![self.len(), self.width()];
         tensors.extend(TensorView::new(Dtype::F32, shape, &numbers).map(|t| ("numbers", t)));

@@ -21,8 +21,8 @@ pub use request::{Batches, InferenceOrder, InferenceRequest, MOST_IN_BATCH, Mode
 pub use task::{InferenceMetrics, InferenceTask};
 
 use super::{
-    BadAnswer, Effect, Figures, Files, Job, JobError, JobKind, Needs, Progress, Saved, Source, TaskInput, TaskOutput,
-    TaskSpec,
+    BadAnswer, Effect, Figures, Files, Job, JobError, JobKind, Needs, Progress, Saved, Source, TaskInput,
+    TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
 use crate::types::{Digest, Round, TaskId};
@@ -154,7 +154,8 @@ impl InferenceJob {
             .map_err(|e| BadAnswer(format!("its metrics cannot be read: {e}")))?;
         let (some, Nothing {}) = Answers::from_bytes(&output.bytes).map_err(|e| BadAnswer(e.to_string()))?;
         let queries = u32::try_from(some.len()).unwrap_or(u32::MAX);
-        if some.is_empty() || expected.is_some_and(|expected| expected != queries) || some.top != self.answers.top {
+        if some.is_empty() || expected.is_some_and(|expected| expected != queries) || some.top != self.answers.top
+        {
             let (top, wanted) = (some.top, self.answers.top);
             return Err(BadAnswer(format!("it answers {queries} queries with {top} classes each, not {wanted}")));
         }

@@ -38,7 +38,9 @@ pub enum NoModel {
     #[error(transparent)]
     Bad(#[from] PredictorError),
     /// It has no room.
-    #[error("the model takes {bytes} bytes, and this node has room for {limit} beside those at work; --model-memory allows more")]
+    #[error(
+        "the model takes {bytes} bytes, and this node has room for {limit} beside those at work; --model-memory allows more"
+    )]
     Full {
         /// Of the model.
         bytes: usize,

@@ -90,7 +90,8 @@ impl InferenceOrder {
 fn within(field: &'static str, value: Option<u64>, least: u64, most: u64) -> Result<(), JobError> {
     match value {
         Some(value) if !(least..=most).contains(&value) => {
-            let range = if most == u64::MAX { format!("at least {least}") } else { format!("from {least} to {most}") };
+            let range =
+                if most == u64::MAX { format!("at least {least}") } else { format!("from {least} to {most}") };
             Err(JobError::Range { field, value: value.to_string(), range })
         }
         _ => Ok(()),

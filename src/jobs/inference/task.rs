@@ -36,11 +36,7 @@ pub struct InferenceMetrics {
 }
 
 /// Does a task: inputs are the model and then the pictures or the data set; the output is [`Answers`].
-pub(super) fn run(
-    parameters: &str,
-    inputs: &[Arc<Blob>],
-    workbench: &Workbench,
-) -> Result<TaskOutput, TaskError> {
+pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench) -> Result<TaskOutput, TaskError> {
     let start = (workbench.clock)();
     let task: InferenceTask = serde_json::from_str(parameters).map_err(|e| impossible("parameters", &e))?;
     let Some((model, inputs)) = inputs.split_first().filter(|(_, inputs)| !inputs.is_empty()) else {
@@ -76,9 +72,8 @@ fn rows(
         return Err(impossible("inputs", &format!("{} data sets, where one is expected", inputs.len())));
     };
     let data = data.dataset(UNLABELLED).map_err(|e| impossible("rows", &e))?;
-    let rows = slice(&data, first, count).ok_or_else(|| {
-        impossible("rows", &format!("there are {}, not {count} from {first} on", data.rows()))
-    })?;
+    let rows = slice(&data, first, count)
+        .ok_or_else(|| impossible("rows", &format!("there are {}, not {count} from {first} on", data.rows())))?;
     let said = predictor.rows(rows, task.top as usize, workbench.keep_going).map_err(failed)?;
     Ok(Answers {
         top: said.top(),

@@ -4,6 +4,7 @@ use super::task::run;
 use super::*;
 use crate::data::Dataset;
 use crate::jobs::Workbench;
+use crate::jobs::inference::Models;
 use crate::model::Answers;
 use crate::types::Digest;
 use ndarray::Array2;
@@ -41,7 +42,8 @@ fn answer(spec: &TaskSpec, blobs: &[Arc<Blob>]) -> TaskOutput {
         panic!("shard and weights")
     };
     let shard = blobs.iter().find(|blob| blob.digest() == *digest).expect("the shard");
-    run(&spec.parameters, &[shard.clone(), weights.clone()], &Workbench::bare(&|| true, &Models::new(0))).expect("an answer")
+    run(&spec.parameters, &[shard.clone(), weights.clone()], &Workbench::bare(&|| true, &Models::new(0)))
+        .expect("an answer")
 }
 
 fn worth(error: f64) -> Measured {
@@ -302,7 +304,8 @@ fn replicas_are_even_parts_of_all_rows() {
             model.form.inputs,
             Scaling::of(blobs.iter().map(|b| b.dataset(3).unwrap()).collect::<Vec<_>>().iter().map(|d| &**d))
         );
-        let output = run(&task.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0))).expect("an answer");
+        let output =
+            run(&task.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0))).expect("an answer");
         job.complete(task.id, &output).expect("a good answer");
     }
     assert_eq!(job.take_ready().len(), 2, "the next round");
@@ -358,7 +361,8 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
         let effects = match (tasks.pop_front(), measures.len() > 1) {
             (Some(task), false) => {
                 let inputs: Vec<_> = task.inputs.iter().map(|input| input_blob(input, &blobs)).collect();
-                let output = run(&task.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0))).expect("an answer");
+                let output = run(&task.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0)))
+                    .expect("an answer");
                 let effects = job.complete(task.id, &output).expect("a good answer");
                 since.push((task.id, output));
                 effects

@@ -1,0 +1,1 @@
+//! Owns the tests of inference jobs as the engine sees them.
