@@ -114,7 +114,7 @@ impl Job for Counting {
         0
     }
 
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if std::mem::replace(&mut self.handed_out, true) {
             return Vec::new();
         }
@@ -125,6 +125,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: 1.0,
             for_originals: true,
+            queries: 0,
         };
         (0..self.width).map(spec).collect()
     }
@@ -164,7 +165,16 @@ fn order() -> Arc<JobOrder> {
     let corpus =
         CorpusRef { name: String::new(), shards: Vec::new(), validation, columns: 1, classes: Vec::new() };
     let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder { kind, parameters, corpus, give_up_after: None, request_id: None, submitted_ms: 0 })
+    Arc::new(JobOrder {
+        kind,
+        parameters,
+        corpus,
+        give_up_after: None,
+        request_id: None,
+        submitted_ms: 0,
+        weight: 1.0,
+        priority: 0,
+    })
 }
 
 impl AtWork {

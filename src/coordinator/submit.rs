@@ -56,6 +56,8 @@ impl Shared {
             give_up_after,
             request_id,
             submitted_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+            weight: 1.0,
+            priority: 0,
         });
         let name = corpus.name.clone();
         let work = (kind.start)(parameters, corpus).map_err(|e| e.to_string())?;

@@ -25,6 +25,8 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         self.unwatch(id);
+        let is_used = matches!(outcome, Outcome::Done { .. });
+        self.settle_charge(now, id, is_used);
         let Some(attempt) = self.attempts.remove(&id) else { return };
         let Attempt { node, task, job, .. } = attempt;
         self.nodes.change(node, |known| known.running.remove(&id));
@@ -76,12 +78,14 @@ impl Engine {
         let Some(effects) = run.task_done(task, &answer.output)? else { return Ok(()) };
         let taken = now.since(since);
         run.patience.learn(taken, cost);
+        self.line.share.learn(job, run.patience.pace());
         let counts = run.counts(node);
         counts.tasks += 1;
         counts.delays += u64::from(answer.delayed);
         counts.busy_s += answer.busy_s;
         let copies = run.close(task, &mut self.line);
-        self.nodes.change(node, |node| node.finished(now, taken, cost));
+        let load = self.line.share.load(job, cost);
+        self.nodes.change(node, |node| node.finished(now, taken, load));
         for copy in copies {
             self.overtaken(now, copy, actions);
         }
@@ -111,21 +115,33 @@ impl Engine {
     }
 
     /// Hangs up on an attempt: nobody waits for its answer any more.
-    pub(super) fn abandon(&mut self, id: AttemptId, actions: &mut Vec<Action>) {
+    /// Its job has had the slot until `used`, if that is given.
+    pub(super) fn abandon(&mut self, id: AttemptId, used: Option<Time>, actions: &mut Vec<Action>) {
         self.unwatch(id);
+        self.settle_charge(used.unwrap_or_default(), id, used.is_some());
         if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) {
             attempt.abandoned = true;
             actions.push(Action::Abandon { attempt: id, node: attempt.node });
         }
     }
 
+    /// A job is charged with what an attempt has really taken, or with nothing if it was of no use.
+    fn settle_charge(&mut self, now: Time, id: AttemptId, is_used: bool) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) else { return };
+        let taken = if is_used { now.since(attempt.since).as_secs_f64() } else { 0.0 };
+        self.line.share.had_seconds(attempt.job, taken - attempt.charge);
+    }
+
     /// An attempt was slower than a copy of it. If its node has been silent all the time it may hang, and has to
     /// answer a probe before it gets anything else.
     pub(super) fn overtaken(&mut self, now: Time, id: AttemptId, actions: &mut Vec<Action>) {
-        let Some(&Attempt { node, since, cost, abandoned: false, .. }) = self.attempts.get(&id) else { return };
-        self.abandon(id, actions);
+        let Some(&Attempt { job, node, since, cost, abandoned: false, .. }) = self.attempts.get(&id) else {
+            return;
+        };
+        self.abandon(id, Some(now), actions);
+        let load = self.line.share.load(job, cost);
         let is_doubted = self.nodes.change(node, |known| {
-            known.took_longer_than(now, now.since(since), cost);
+            known.took_longer_than(now, now.since(since), load);
             known.is_doubted(now, since)
         });
         if is_doubted == Some(true) {
@@ -136,7 +152,7 @@ impl Engine {
     /// What waits for a slot of a node waits for any node.
     pub(super) fn unbind_queue(&mut self, id: NodeId) {
         let queue = self.nodes.change(id, |node| node.unbind_all()).unwrap_or_default();
-        for bound in queue.into_iter().rev() {
+        for bound in queue.iter().rev() {
             if let Some(run) = self.jobs.get_mut(&bound.job) {
                 run.unbound(bound.task, id, &mut self.line);
             }
@@ -163,6 +179,7 @@ impl Engine {
             run.at_work -= 1;
             run.watch.remove(id, attempt);
         }
+        self.line.share.ends(attempt.job);
     }
 
     /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others wait for nodes

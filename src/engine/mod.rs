@@ -10,6 +10,7 @@
 
 mod attempts;
 mod books;
+mod bound;
 mod line;
 mod membership;
 mod messages;
@@ -21,6 +22,7 @@ mod quorum;
 mod restore;
 mod run;
 mod schedule;
+mod share;
 mod sizes;
 mod timers;
 
@@ -28,6 +30,7 @@ pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, Sta
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
 pub use run::MOST_SPANS;
+pub use share::ShareReason;
 pub use sizes::Sizes;
 
 use crate::jobs::Effect;
@@ -52,6 +55,8 @@ struct Attempt {
     node: NodeId,
     since: Time,
     cost: f64,
+    /// The seconds that its job is charged with until it is over or given up.
+    charge: f64,
     /// Nobody waits for its answer any more; it only holds its slot.
     abandoned: bool,
     /// When it is to be looked at, in its job's [`patience::Watch`].
@@ -163,8 +168,12 @@ impl Engine {
         for id in self.nodes.take_changed() {
             self.nodes.drop_if_gone(id, actions);
             let node = self.nodes.get(id);
-            let running = |id| self.attempts.get(&id).map(|attempt| (attempt.since, attempt.cost));
-            match node.and_then(|node| node.view(running)) {
+            let running = |id| {
+                let attempt = self.attempts.get(&id)?;
+                Some((attempt.since, self.line.share.load(attempt.job, attempt.cost)))
+            };
+            let load = |job, cost| self.line.share.load(job, cost);
+            match node.and_then(|node| node.view(running, load)) {
                 Some(view) => self.cluster.set(now, view),
                 None => self.cluster.remove(id),
             }
@@ -188,11 +197,17 @@ impl Engine {
         order: Arc<JobOrder>,
         actions: &mut Vec<Action>,
     ) {
-        let mut run = Run::new(now, job, work, order.clone());
+        let mut run = self.new_run(now, job, work, order.clone());
         run.news.from = self.books.write_news(now, job, Record::Submitted { job, order }, actions);
         self.jobs.insert(job, run);
         self.start_clocks(now, job);
         self.open_ready(now, job);
+    }
+
+    fn new_run(&mut self, now: Time, job: JobId, work: Box<dyn Job>, order: Arc<JobOrder>) -> Run {
+        let run = Run::new(now, job, work, order);
+        self.line.share.join(job, run.order.weight, run.order.priority, run.measure());
+        run
     }
 
     /// Sets what a job is looked at for by time alone.
@@ -208,8 +223,16 @@ impl Engine {
         if self.books.are_full() {
             self.held.insert(job);
         } else {
-            run.open_ready(now, &mut self.line);
+            run.open_ready(now, self.nodes.room(), &mut self.line);
             self.look_at_quorum(now, job);
+        }
+    }
+
+    /// There are more slots: jobs that had more tasks than there was room for hand them out.
+    pub(super) fn open_more(&mut self, now: Time) {
+        let more: Vec<JobId> = self.jobs.iter().filter(|(_, run)| run.has_more()).map(|(&job, _)| job).collect();
+        for job in more {
+            self.open_ready(now, job);
         }
     }
 
@@ -279,8 +302,9 @@ impl Engine {
             self.nodes.change(node, |node| node.unbind_job(job));
         }
         for attempt in attempts {
-            self.abandon(attempt, actions);
+            self.abandon(attempt, None, actions);
         }
+        self.line.share.leave(job);
         for timer in [Timer::Overdue(job), Timer::Limit(job), Timer::GiveUp(job), Timer::Quorum(job)] {
             self.timers.set(timer, None);
         }

@@ -3,7 +3,7 @@
 use super::line::{Line, Place, Waiting};
 use super::patience::{Patience, Watch};
 use super::publish::News;
-use crate::jobs::{BadAnswer, Effect, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use crate::jobs::{BadAnswer, Effect, Job, Measure, Progress, Quorum, Saved, TaskOutput, TaskSpec};
 use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
@@ -38,6 +38,15 @@ struct Open {
     faults: Vec<NodeId>,
     place: Where,
     first_sent: Option<Time>,
+    /// Its queries are in its job's account.
+    is_charged: bool,
+}
+
+impl Open {
+    fn waiting(&self) -> Waiting {
+        let TaskSpec { id, cost, queries, for_originals, .. } = *self.spec;
+        Waiting { task: id, cost, queries, for_originals }
+    }
 }
 
 pub(super) struct Run {
@@ -104,16 +113,30 @@ impl Run {
         self.before + now.since(self.started)
     }
 
-    pub(super) fn open_ready(&mut self, now: Time, line: &mut Line) {
-        for spec in self.work.take_ready() {
+    /// Opens the tasks that have become ready; of those that the job can cut as it likes, so many that `most` are open.
+    pub(super) fn open_ready(&mut self, now: Time, most: usize, line: &mut Line) {
+        let ready = self.work.take_ready(most.saturating_sub(self.open.len()));
+        let unmade = self.work.unmade();
+        line.share.hands_out(self.id, ready.first().map_or(0.0, |spec| spec.cost), unmade);
+        for spec in ready {
             self.round_opened = now;
             let id = spec.id;
-            let waiting = Waiting { task: id, cost: spec.cost, for_originals: spec.for_originals };
-            let place = Where::InLine(line.put_last(self.id, waiting));
-            let spec = Arc::new(spec);
-            let open = Open { spec, attempts: Vec::new(), faults: Vec::new(), place, first_sent: None };
+            let mut open = Open {
+                spec: Arc::new(spec),
+                attempts: Vec::new(),
+                faults: Vec::new(),
+                place: Where::Sent,
+                first_sent: None,
+                is_charged: false,
+            };
+            open.place = Where::InLine(line.put_last(self.id, open.waiting()));
             self.open.insert(id, open);
         }
+    }
+
+    /// Whether it has more tasks than there was room for.
+    pub(super) fn has_more(&self) -> bool {
+        self.is_running() && self.work.unmade() > 0
     }
 
     /// It will have something of this node; true if it has had nothing before.
@@ -136,15 +159,27 @@ impl Run {
     /// A task waits no more: it is bound to a node.
     pub(super) fn bound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task) else { return };
-        if let Where::InLine(place) = std::mem::replace(&mut open.place, Where::At(node)) {
-            line.take(place);
+        match std::mem::replace(&mut open.place, Where::At(node)) {
+            Where::InLine(place) => drop(line.bind(place)),
+            Where::At(_) => {}
+            Where::Sent => line.share.waits(self.id),
         }
     }
 
-    /// A bound task is sent; `None` if it has been answered meanwhile.
-    pub(super) fn sent(&mut self, now: Time, task: TaskId, attempt: AttemptId) -> Option<Arc<TaskSpec>> {
-        let open = self.open.get_mut(&task)?;
+    /// A bound task is sent; `None` if it has been answered meanwhile, or is bound no more.
+    pub(super) fn sent(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        attempt: AttemptId,
+        line: &mut Line,
+    ) -> Option<Arc<TaskSpec>> {
+        let open = self.open.get_mut(&task).filter(|open| matches!(open.place, Where::At(_)))?;
         open.place = Where::Sent;
+        line.share.starts(self.id);
+        if !std::mem::replace(&mut open.is_charged, true) {
+            line.share.had_queries(self.id, f64::from(open.spec.queries));
+        }
         open.attempts.push(attempt);
         open.first_sent.get_or_insert(now);
         self.at_work += 1;
@@ -155,6 +190,7 @@ impl Run {
     pub(super) fn unbound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task).filter(|open| open.place == Where::At(node)) else { return };
         open.place = Where::Sent;
+        line.share.waits_no_more(self.id);
         self.wait_if_idle(task, line);
     }
 
@@ -168,8 +204,10 @@ impl Run {
     fn wait_if_idle(&mut self, task: TaskId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task) else { return };
         if open.attempts.is_empty() && open.place == Where::Sent && self.state == State::Running {
-            let waiting = Waiting { task, cost: open.spec.cost, for_originals: open.spec.for_originals };
-            open.place = Where::InLine(line.put_first(self.id, waiting));
+            if std::mem::take(&mut open.is_charged) {
+                line.share.had_queries(self.id, -f64::from(open.spec.queries));
+            }
+            open.place = Where::InLine(line.put_first(self.id, open.waiting()));
         }
     }
 
@@ -201,8 +239,10 @@ impl Run {
     /// Closes a task that needs no answer any more; the attempts that are still at it.
     pub(super) fn close(&mut self, task: TaskId, line: &mut Line) -> Vec<AttemptId> {
         let Some(open) = self.open.remove(&task) else { return Vec::new() };
-        if let Where::InLine(place) = open.place {
-            line.take(place);
+        match open.place {
+            Where::InLine(place) => line.take(place),
+            Where::At(_) => line.share.waits_no_more(self.id),
+            Where::Sent => {}
         }
         open.attempts
     }
@@ -275,6 +315,10 @@ impl Run {
 
     pub(super) fn progress(&self) -> Progress {
         self.work.progress()
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        self.work.measure()
     }
 
     pub(super) fn quorum(&self) -> Option<Quorum> {

@@ -1,8 +1,8 @@
 //! Owns the step from waiting tasks to dispatched ones: the policy binds tasks to nodes, each node's free slots take from
 //! what is bound to it, and what is left of them makes copies of tasks that are late.
 
+use super::bound::Bound;
 use super::line::{Place, Waiting as InLine};
-use super::node::Bound;
 use super::{Action, Attempt, Engine, Timer};
 use crate::ledger::NodeCounts;
 use crate::policy::{Decision, Reason, TaskView, Waiting};
@@ -30,7 +30,9 @@ impl Engine {
     /// Starts what waits for a slot, where there is one.
     fn start_bound(&mut self, now: Time, actions: &mut Vec<Action>) {
         for node in self.settle(now, actions) {
-            while let Some(bound) = self.nodes.change(node, |node| node.take_queued(now)).flatten() {
+            while let Some(bound) =
+                self.nodes.change(node, |node| node.take_queued(now, &self.line.share)).flatten()
+            {
                 self.dispatch(now, node, bound, actions);
             }
         }
@@ -44,14 +46,15 @@ impl Engine {
         if self.line.is_empty() || !may(false) {
             return false;
         }
-        let head: Vec<(Place, InLine)> = self.line.iter(may(true)).take(HEAD).collect();
-        self.cluster.review(now, Some(self.line.cost() / self.line.len() as f64));
-        let view = |&(_, InLine { cost, for_originals, .. }): &(Place, InLine)| TaskView {
+        let head = self.line.head(may(true), HEAD);
+        let (all, load) = self.line.work();
+        self.cluster.review(now, Some(load / all.max(1) as f64));
+        let view = |&((job, _), InLine { cost, for_originals, .. }): &(Place, InLine)| TaskView {
             for_originals,
-            ..TaskView::of(cost)
+            ..TaskView::of(self.line.share.load(job, cost))
         };
         let tasks: Vec<TaskView> = head.iter().map(view).collect();
-        let waiting = Waiting { first: &tasks, tasks: self.line.len(), cost: self.line.cost() };
+        let waiting = Waiting { first: &tasks, tasks: all, cost: load };
         let mut any = false;
         for (at, Decision { node, reason }) in self.policy.plan(now, &waiting, &self.cluster) {
             let Some(&((job, _), InLine { task, cost, .. })) = head.get(at) else { continue };
@@ -89,7 +92,8 @@ impl Engine {
         let Some((spec, attempts)) = run.open(task) else { return };
         let at_it = attempts.iter().filter_map(|id| self.attempts.get(id)).map(|attempt| attempt.node);
         let for_originals = spec.for_originals;
-        let view = TaskView { cost, avoid: at_it.collect(), for_originals, at_once: true };
+        let load = self.line.share.load(job, cost);
+        let view = TaskView { cost: load, avoid: at_it.collect(), for_originals, at_once: true };
         self.cluster.review(now, None);
         let plan = self.policy.plan(now, &Waiting::only(std::slice::from_ref(&view)), &self.cluster);
         let Some((_, Decision { node, reason })) = plan.into_iter().next() else { return };
@@ -112,9 +116,13 @@ impl Engine {
         let Bound { job, task, cost, reason } = bound;
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let attempt = AttemptId(self.last_attempt + 1);
-        let Some(spec) = run.sent(now, task, attempt) else { return };
+        let reason = if self.line.share.is_known(job) { reason } else { reason.without_time() };
+        self.line.share.given(now, job);
+        let Some(spec) = run.sent(now, task, attempt, &mut self.line) else { return };
         self.last_attempt += 1;
-        let mut record = Attempt { job, task, node, since: now, cost, abandoned: false, look: None };
+        let charge = self.line.share.charge_of(job, cost);
+        self.line.share.had_seconds(job, charge);
+        let mut record = Attempt { job, task, node, since: now, cost, charge, abandoned: false, look: None };
         run.watch.add(attempt, &mut record, &run.patience);
         if let Some(at) = run.watch.next() {
             self.timers.set_by(Timer::Overdue(job), at);

@@ -45,7 +45,7 @@ impl Job for Counting {
         Vec::new()
     }
 
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if self.handed_out || self.round > self.rounds {
             return Vec::new();
         }
@@ -57,6 +57,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: 1.0,
             for_originals: true,
+            queries: 0,
         };
         (0..self.width).map(spec).collect()
     }
@@ -124,7 +125,16 @@ fn order(give_up_after: Option<Duration>) -> Arc<JobOrder> {
     let validation = ShardRef { name: String::new(), digest: Digest::of(b""), rows: 1 };
     let corpus = CorpusRef { name: String::new(), shards: vec![], validation, columns: 1, classes: vec![] };
     let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder { kind, parameters, corpus, give_up_after, request_id: None, submitted_ms: 0 })
+    Arc::new(JobOrder {
+        kind,
+        parameters,
+        corpus,
+        give_up_after,
+        request_id: None,
+        submitted_ms: 0,
+        weight: 1.0,
+        priority: 0,
+    })
 }
 
 fn hello() -> Hello {
@@ -665,7 +675,7 @@ fn nodes_of_the_original_system_get_only_what_they_can_do() {
                 spec.for_originals = for_originals;
                 spec
             };
-            let tasks = work.take_ready().into_iter().map(spec).collect();
+            let tasks = work.take_ready(usize::MAX).into_iter().map(spec).collect();
             let work = Box::new(Given { tasks, counting: work });
             let mut actions = engine.handle(now, Event::Submit { job: JobId(1), work, order: order(None) });
             let mut used = BTreeSet::new();
@@ -698,7 +708,7 @@ impl Job for Given {
         Vec::new()
     }
 
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         std::mem::take(&mut self.tasks)
     }
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {

@@ -136,6 +136,16 @@ pub struct JobOrder {
     pub request_id: Option<String>,
     /// When it came, in milliseconds since 1970.
     pub submitted_ms: i64,
+    /// Its share of the nodes beside other jobs, in proportion to theirs; above 0.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// While a job of a higher one has tasks waiting, others get no nodes.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// A job's data by digests; see [`crate::jobs::Corpus`].

@@ -26,6 +26,8 @@ fn order(seed: u8) -> Arc<JobOrder> {
         give_up_after: Some(Duration::from_millis(1500)),
         request_id: Some(format!("request {seed}")),
         submitted_ms: 1_700_000_000_000,
+        weight: 1.0,
+        priority: 0,
     })
 }
 

@@ -40,6 +40,8 @@ fn submitted(job: u64) -> Record {
         give_up_after: None,
         request_id: None,
         submitted_ms: 0,
+        weight: 1.0,
+        priority: 0,
     };
     Record::Submitted { job: JobId(job), order: Arc::new(order) }
 }

@@ -317,7 +317,16 @@ fn order() -> Arc<JobOrder> {
     let corpus =
         CorpusRef { name: String::new(), shards: Vec::new(), validation, columns: 1, classes: Vec::new() };
     let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder { kind, parameters, corpus, give_up_after: None, request_id: None, submitted_ms: 0 })
+    Arc::new(JobOrder {
+        kind,
+        parameters,
+        corpus,
+        give_up_after: None,
+        request_id: None,
+        submitted_ms: 0,
+        weight: 1.0,
+        priority: 0,
+    })
 }
 
 /// A job that only counts its answers.
@@ -358,7 +367,7 @@ impl Counting {
 }
 
 impl Job for Counting {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if self.round > self.rounds || std::mem::replace(&mut self.handed_out, true) {
             return Vec::new();
         }
@@ -369,6 +378,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost,
             for_originals: true,
+            queries: 0,
         };
         (0..).zip(&self.costs).map(spec).collect()
     }
