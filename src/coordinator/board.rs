@@ -90,6 +90,7 @@ impl Posted {
         let status = Status {
             state: history.state.clone(),
             progress: Progress { round: rounds, rounds, tasks_done: 0, tasks: 0 },
+            queries: None,
             closed: Vec::new(),
             nodes_busy: 0,
             nodes_ready: 0,

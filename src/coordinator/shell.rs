@@ -240,7 +240,7 @@ impl Shell {
                 Some(link) => link.probe(patience),
                 None => return Some(Event::Unreachable { node, reason: "it cannot be connected to".to_owned() }),
             },
-            Action::Dispatch { attempt, node, job, task, patience, reason } => {
+            Action::Dispatch { attempt, node, job, task, patience, reason, .. } => {
                 let Some(link) = self.links.get_mut(&node) else {
                     let outcome = Outcome::Lost { reason: "it cannot be connected to".to_owned() };
                     return Some(Event::Ended { attempt, outcome, traffic: Traffic::default() });

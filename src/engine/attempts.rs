@@ -83,6 +83,7 @@ impl Engine {
         counts.tasks += 1;
         counts.delays += u64::from(answer.delayed);
         counts.busy_s += answer.busy_s;
+        run.answered(now, task);
         let copies = run.close(task, &mut self.line);
         let load = self.line.share.load(job, cost);
         self.nodes.change(node, |node| node.finished(now, taken, load));
@@ -95,7 +96,7 @@ impl Engine {
             let output = Arc::new(answer.output);
             self.books.write(now, Record::Answered { job, task, output }, actions);
         }
-        if self.line.is_empty() {
+        if !self.line.has(job) {
             self.watch_anew(job);
         }
         self.apply(now, job, effects, actions);
@@ -151,6 +152,7 @@ impl Engine {
 
     /// What waits for a slot of a node waits for any node.
     pub(super) fn unbind_queue(&mut self, id: NodeId) {
+        self.line.release(id);
         let queue = self.nodes.change(id, |node| node.unbind_all()).unwrap_or_default();
         for bound in queue.iter().rev() {
             if let Some(run) = self.jobs.get_mut(&bound.job) {
@@ -163,7 +165,7 @@ impl Engine {
     /// A copy came to nothing: the attempt that it was a copy of is late as before, and may have another.
     pub(super) fn watch_again(&mut self, job: JobId, task: TaskId) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
-        let Some(id) = run.latest_attempt(task).filter(|id| !self.late.contains(id)) else { return };
+        let Some(id) = run.latest_attempt(task).filter(|id| !self.late.contains(&(job, *id))) else { return };
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.look.is_none()) else { return };
         run.watch.add(id, attempt, &run.patience);
         if let Some(at) = run.watch.next() {
@@ -174,16 +176,16 @@ impl Engine {
     /// An attempt that nobody has given up is given up, or over.
     fn unwatch(&mut self, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) else { return };
-        self.late.remove(&id);
+        self.late.remove(&(attempt.job, id));
         if let Some(run) = self.jobs.get_mut(&attempt.job) {
-            run.at_work -= 1;
+            run.ends_at(attempt.node);
             run.watch.remove(id, attempt);
         }
         self.line.share.ends(attempt.job);
     }
 
-    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others wait for nodes
-    /// there are no copies, and no need for it.
+    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others of it wait for
+    /// nodes there are no copies, and no need for it.
     fn watch_anew(&mut self, job: JobId) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let outdated = run.watch.outdated(&run.patience);
@@ -208,7 +210,7 @@ impl Engine {
             run.watch.remove(id, attempt);
             let overdue = run.patience.overdue_after(attempt.cost);
             if overdue.is_some_and(|after| attempt.since + after <= now) {
-                self.late.insert(id);
+                self.late.insert((job, id));
             } else {
                 run.watch.add(id, attempt, &run.patience);
             }

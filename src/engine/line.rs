@@ -2,7 +2,7 @@
 //! which they came, but for those that were lost, which go first.
 
 use super::share::Share;
-use crate::types::{JobId, TaskId};
+use crate::types::{JobId, NodeId, TaskId};
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 
@@ -24,17 +24,51 @@ pub(super) struct Waiting {
 struct OfJob {
     ours: BTreeMap<i64, Waiting>,
     anybody: BTreeMap<i64, Waiting>,
+    /// Those of ours that a node was told to get ready for: others take them last.
+    reserved: BTreeMap<(NodeId, i64), Waiting>,
+    reserved_for: BTreeMap<i64, NodeId>,
     cost: f64,
 }
 
 impl OfJob {
     fn len(&self) -> usize {
-        self.ours.len() + self.anybody.len()
+        self.ours.len() + self.anybody.len() + self.reserved.len()
+    }
+
+    fn remove(&mut self, at: i64) -> Option<Waiting> {
+        if let Some(node) = self.reserved_for.remove(&at) {
+            return self.reserved.remove(&(node, at));
+        }
+        self.ours.remove(&at).or_else(|| self.anybody.remove(&at))
+    }
+
+    /// What is reserved for a node.
+    fn reserved_for(&self, node: NodeId) -> impl Iterator<Item = (i64, Waiting)> {
+        let all = (node, i64::MIN)..=(node, i64::MAX);
+        self.reserved.range(all).map(|(&(_, at), &waiting)| (at, waiting))
+    }
+
+    /// The task that this node should have, of those that need one of ours.
+    fn best_for(&self, node: NodeId) -> Option<(i64, Waiting)> {
+        let unreserved = || self.ours.first_key_value().map(|(&at, &waiting)| (at, waiting));
+        let of_others = || self.reserved.first_key_value().map(|(&(_, at), &waiting)| (at, waiting));
+        self.reserved_for(node).next().or_else(unreserved).or_else(of_others)
+    }
+
+    fn release(&mut self, node: NodeId) {
+        let reserved: Vec<(i64, Waiting)> = self.reserved_for(node).collect();
+        for (at, waiting) in reserved {
+            self.reserved.remove(&(node, at));
+            self.reserved_for.remove(&at);
+            self.ours.insert(at, waiting);
+        }
     }
 
     fn iter(&self, ours: bool) -> impl Iterator<Item = (i64, Waiting)> {
-        let ours = self.ours.iter().take(if ours { usize::MAX } else { 0 });
-        Merged { ours: ours.peekable(), anybody: self.anybody.iter().peekable() }
+        let most = if ours { usize::MAX } else { 0 };
+        let reserved = self.reserved.iter().take(most).map(|(&(_, at), &waiting)| (at, waiting));
+        let ours = self.ours.iter().take(most);
+        Merged { ours: ours.peekable(), anybody: self.anybody.iter().peekable() }.chain(reserved)
     }
 }
 
@@ -82,7 +116,7 @@ impl Line {
     /// Takes a task away that waits for a slot of a certain node from now on; whether it was there.
     pub(super) fn bind(&mut self, (job, at): Place) -> bool {
         let Some(of) = self.jobs.get_mut(&job) else { return false };
-        let Some(gone) = of.ours.remove(&at).or_else(|| of.anybody.remove(&at)) else { return false };
+        let Some(gone) = of.remove(at) else { return false };
         of.cost = (of.cost - gone.cost).max(0.0);
         self.len -= 1;
         // Rounding must not leave a rest behind.
@@ -90,6 +124,34 @@ impl Line {
             self.jobs.remove(&job);
         }
         true
+    }
+
+    /// The task of a job that this node should have, of those that need a node of ours.
+    pub(super) fn best_for(&self, job: JobId, node: NodeId) -> Option<(Place, Waiting)> {
+        let (at, waiting) = self.jobs.get(&job)?.best_for(node)?;
+        Some(((job, at), waiting))
+    }
+
+    /// Reserves a task of a job for a node, if there is one that is for nobody yet, and fewer than `most` are for this one.
+    pub(super) fn reserve(&mut self, job: JobId, node: NodeId, most: usize) -> Option<TaskId> {
+        let of = self.jobs.get_mut(&job)?;
+        if of.reserved_for(node).count() >= most {
+            return None;
+        }
+        let (at, waiting) = of.ours.pop_first()?;
+        of.reserved.insert((node, at), waiting);
+        of.reserved_for.insert(at, node);
+        Some(waiting.task)
+    }
+
+    /// Nothing is reserved for a node any more.
+    pub(super) fn release(&mut self, node: NodeId) {
+        self.jobs.values_mut().for_each(|of| of.release(node));
+    }
+
+    /// The job that is first in turn.
+    pub(super) fn first(&self) -> Option<JobId> {
+        self.share.first(self.jobs.keys().copied())
     }
 
     pub(super) fn is_empty(&self) -> bool {

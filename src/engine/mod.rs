@@ -8,6 +8,7 @@
 //! durable. No event makes the engine look at all nodes, tasks or attempts: each thing that has to be looked at later has
 //! a timer, and what decisions need is kept in order.
 
+mod assignments;
 mod attempts;
 mod books;
 mod bound;
@@ -19,6 +20,7 @@ mod nodes;
 mod patience;
 mod publish;
 mod quorum;
+mod rates;
 mod restore;
 mod run;
 mod schedule;
@@ -27,8 +29,10 @@ mod sizes;
 mod timers;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
+pub use assignments::Assignment;
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
+pub use rates::QueryCount;
 pub use run::MOST_SPANS;
 pub use share::ShareReason;
 pub use sizes::Sizes;
@@ -37,7 +41,7 @@ use crate::jobs::Effect;
 use crate::jobs::Job;
 use crate::ledger::{JobOrder, Record};
 use crate::model::Measured;
-use crate::policy::{Cluster, Policy, PolicyRow};
+use crate::policy::{Cluster, Policy, PolicyRow, Reason};
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
 use books::Books;
 use line::Line;
@@ -57,6 +61,10 @@ struct Attempt {
     cost: f64,
     /// The seconds that its job is charged with until it is over or given up.
     charge: f64,
+    queries: u32,
+    /// Why its job was given the slot, and its node the task.
+    share: ShareReason,
+    reason: Reason,
     /// Nobody waits for its answer any more; it only holds its slot.
     abandoned: bool,
     /// When it is to be looked at, in its job's [`patience::Watch`].
@@ -74,7 +82,7 @@ pub struct Engine {
     attempts: BTreeMap<AttemptId, Attempt>,
     last_attempt: u64,
     /// Attempts that are overdue and have no copy yet.
-    late: BTreeSet<AttemptId>,
+    late: BTreeSet<(JobId, AttemptId)>,
     timers: Timers,
     books: Books,
     /// Jobs that open no round until the store has caught up.

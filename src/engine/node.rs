@@ -4,7 +4,7 @@ use super::bound::{Bound, Queue};
 use super::share::Share;
 use super::{Action, Hello};
 use crate::policy::NodeView;
-use crate::types::{AttemptId, JobId, NodeId, Time};
+use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 const REFUSAL_GROWTH: f64 = 1.5;
 /// The first answer may take this long; each failure in a row doubles it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// So many jobs are taken for those that a node has worked for lately.
+const LATELY: usize = 4;
 /// The weight of the newest observation in the running means.
 const NEWEST: f64 = 0.25;
 
@@ -66,6 +68,8 @@ pub(super) struct Node {
     /// Tasks bound to it that wait for a slot.
     queue: Queue,
     pub(super) running: BTreeSet<AttemptId>,
+    /// The last jobs that it has worked for, the latest first: it may still have what they need at hand.
+    lately: Vec<JobId>,
     pub(super) available_at: Time,
     unanswered_in_row: u32,
     failures_in_row: u32,
@@ -100,6 +104,7 @@ impl Node {
             trouble: "not asked yet".to_owned(),
             queue: Queue::default(),
             running: BTreeSet::new(),
+            lately: Vec::new(),
             available_at: Time::default(),
             unanswered_in_row: 0,
             failures_in_row: 0,
@@ -147,8 +152,26 @@ impl Node {
         if !self.has_free_slot(now) {
             return None;
         }
-        let job = share.first(self.queue.jobs())?;
+        let first = share.first(self.queue.jobs())?;
+        let job = share.stays(&self.lately, first, |job| self.queue.first_of(job).is_some());
         self.queue.pop(job)
+    }
+
+    /// It gets a task of a job.
+    pub(super) fn works_for(&mut self, job: JobId) {
+        self.lately.retain(|&other| other != job);
+        self.lately.insert(0, job);
+        self.lately.truncate(LATELY);
+    }
+
+    /// The last jobs that it has worked for, the latest first.
+    pub(super) fn lately(&self) -> &[JobId] {
+        &self.lately
+    }
+
+    /// The task of a job that it will do next, of those bound to it.
+    pub(super) fn next_of(&self, job: JobId) -> Option<TaskId> {
+        self.queue.first_of(job).map(|bound| bound.task)
     }
 
     pub(super) fn bind(&mut self, bound: Bound) {

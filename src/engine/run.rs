@@ -3,6 +3,7 @@
 use super::line::{Line, Place, Waiting};
 use super::patience::{Patience, Watch};
 use super::publish::News;
+use super::rates::{QueryCount, Rates};
 use crate::jobs::{BadAnswer, Effect, Job, Measure, Progress, Quorum, Saved, TaskOutput, TaskSpec};
 use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
@@ -61,6 +62,9 @@ pub(super) struct Run {
     /// Its attempts that nobody has given up.
     pub(super) at_work: usize,
     counts: BTreeMap<NodeId, NodeCounts>,
+    rates: Rates,
+    /// The nodes that are at its tasks, with how many.
+    nodes_now: BTreeMap<NodeId, usize>,
     started: Time,
     /// What it took in other processes.
     before: Duration,
@@ -87,6 +91,8 @@ impl Run {
             open: BTreeMap::new(),
             at_work: 0,
             counts: BTreeMap::new(),
+            rates: Rates::default(),
+            nodes_now: BTreeMap::new(),
             started: now,
             before: Duration::ZERO,
             last_close: Duration::ZERO,
@@ -171,10 +177,10 @@ impl Run {
         &mut self,
         now: Time,
         task: TaskId,
-        attempt: AttemptId,
+        (attempt, node): (AttemptId, NodeId),
         line: &mut Line,
     ) -> Option<Arc<TaskSpec>> {
-        let open = self.open.get_mut(&task).filter(|open| matches!(open.place, Where::At(_)))?;
+        let open = self.open.get_mut(&task).filter(|open| open.place == Where::At(node))?;
         open.place = Where::Sent;
         line.share.starts(self.id);
         if !std::mem::replace(&mut open.is_charged, true) {
@@ -182,8 +188,9 @@ impl Run {
         }
         open.attempts.push(attempt);
         open.first_sent.get_or_insert(now);
-        self.at_work += 1;
-        Some(open.spec.clone())
+        let spec = open.spec.clone();
+        self.begins_at(node);
+        Some(spec)
     }
 
     /// A bound task is taken from its node; it waits before all others, unless somebody is at it.
@@ -236,6 +243,36 @@ impl Run {
         self.work.complete(task, output).map(Some)
     }
 
+    /// A task has its answer: its queries count.
+    pub(super) fn answered(&mut self, now: Time, task: TaskId) {
+        if let Some(open) = self.open.get(&task) {
+            self.rates.add(now, open.spec.queries);
+        }
+    }
+
+    /// How it stands, if it is counted in queries.
+    pub(super) fn queries(&self, now: Time) -> Option<QueryCount> {
+        let count = || self.rates.count(now, self.started, self.nodes_now.len());
+        (self.measure() == Measure::Queries).then(count)
+    }
+
+    /// A node is at one more of its tasks.
+    fn begins_at(&mut self, node: NodeId) {
+        self.at_work += 1;
+        *self.nodes_now.entry(node).or_default() += 1;
+    }
+
+    /// A node is at one less.
+    pub(super) fn ends_at(&mut self, node: NodeId) {
+        self.at_work -= 1;
+        if let Some(tasks) = self.nodes_now.get_mut(&node) {
+            *tasks -= 1;
+            if *tasks == 0 {
+                self.nodes_now.remove(&node);
+            }
+        }
+    }
+
     /// Closes a task that needs no answer any more; the attempts that are still at it.
     pub(super) fn close(&mut self, task: TaskId, line: &mut Line) -> Vec<AttemptId> {
         let Some(open) = self.open.remove(&task) else { return Vec::new() };
@@ -267,6 +304,11 @@ impl Run {
     /// Whether a task has no answer yet, who is at it, and what it is.
     pub(super) fn open(&self, task: TaskId) -> Option<(&TaskSpec, &[AttemptId])> {
         self.open.get(&task).map(|open| (&*open.spec, open.attempts.as_slice()))
+    }
+
+    /// What a task is that has no answer yet.
+    pub(super) fn spec(&self, task: TaskId) -> Option<Arc<TaskSpec>> {
+        self.open.get(&task).map(|open| open.spec.clone())
     }
 
     pub(super) fn evaluated(&mut self, now: Time, round: Round, measured: &Measured) -> Vec<Effect> {

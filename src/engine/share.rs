@@ -81,6 +81,8 @@ struct Account {
 #[derive(Default)]
 struct Class {
     jobs: usize,
+    /// Those of them that are counted in queries.
+    in_queries: usize,
     /// Seconds of all jobs counted in queries, for the weights of those at work.
     had: f64,
     weight: f64,
@@ -171,7 +173,9 @@ impl Share {
             first_cost: 1.0,
         };
         if self.accounts.insert(job, new).is_none() {
-            self.classes.entry(priority).or_default().jobs += 1;
+            let class = self.classes.entry(priority).or_default();
+            class.jobs += 1;
+            class.in_queries += usize::from(measure == Measure::Queries);
         }
     }
 
@@ -181,6 +185,7 @@ impl Share {
         let Some(class) = self.classes.get_mut(&account.priority) else { return };
         class.jobs -= 1;
         if account.measure == Measure::Queries {
+            class.in_queries -= 1;
             class.waiting -= account.waiting;
             if account.waiting + account.at_work > 0 {
                 class.weight -= account.weight;
@@ -295,6 +300,11 @@ impl Share {
         }
     }
 
+    /// Whether any job is counted in queries.
+    pub(super) fn counts_queries(&self) -> bool {
+        self.classes.values().any(|class| class.in_queries > 0)
+    }
+
     /// The place of a job among those that wait.
     pub(super) fn turn(&self, job: JobId) -> Option<Turn> {
         let account = self.accounts.get(&job)?;
@@ -317,6 +327,15 @@ impl Share {
         let together = its.priority == firsts.priority && its.holder == firsts.holder;
         let growth = self.classes.get(&its.priority.0).map_or(0.0, |class| class.growth);
         together && its.holder == Holder::Queries && its.queries.0 - firsts.queries.0 <= STAYS * growth
+    }
+
+    /// The job that a slot is for when it is the turn of `first`: one that the node has worked for `lately`, if `first` is
+    /// none of those and can wait.
+    pub(super) fn stays(&self, lately: &[JobId], first: JobId, waits: impl Fn(JobId) -> bool) -> JobId {
+        if lately.contains(&first) {
+            return first;
+        }
+        lately.iter().copied().find(|&job| waits(job) && self.may_stay(job, first)).unwrap_or(first)
     }
 
     /// A job that waits is given a slot: where accounts stand now, and why it is.

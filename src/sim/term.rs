@@ -320,6 +320,7 @@ fn as_ended(history: &History) -> Status {
     Status {
         state: history.state.clone(),
         progress: Progress::default(),
+        queries: None,
         closed: history.closed.clone(),
         nodes_busy: 0,
         nodes_ready: 0,
