@@ -114,7 +114,7 @@ impl Job for Counting {
         0
     }
 
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if std::mem::replace(&mut self.handed_out, true) {
             return Vec::new();
         }
@@ -125,7 +125,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: 1.0,
             for_originals: true,
-            queries: 1,
+            queries: 0,
         };
         (0..self.width).map(spec).collect()
     }

@@ -7,6 +7,7 @@
 use roundtable::client::Report;
 use roundtable::data::shared::Blob;
 use roundtable::ingest::{self, LastColumn, LoadedShard};
+use roundtable::jobs::inference::Models;
 use roundtable::jobs::{self, Corpus, Effect, Shard, TaskInput};
 use roundtable::types::Digest;
 use roundtable::{data, model};
@@ -30,13 +31,14 @@ pub fn again(path: &Path) -> Result<serde_json::Value, Box<dyn Error>> {
     let loaded = start.elapsed();
     let validation = corpus.validation.blob.clone();
     let shards: Vec<Arc<Blob>> = corpus.shards.iter().map(|shard| shard.blob.clone()).collect();
-    let mut job = (kind.start)(&serde_json::to_string(&report.config.training)?, corpus)?;
+    let models = Models::new(0);
+    let mut job = (kind.start)(&serde_json::to_string(&report.config.training)?, corpus.into())?;
     let mut weights = None;
     while weights.is_none() {
         let mut effects = Vec::new();
-        for task in job.take_ready() {
+        for task in job.take_ready(usize::MAX) {
             let inputs: Vec<_> = task.inputs.iter().filter_map(|input| find(&shards, input)).collect();
-            let output = (kind.run)(&task.parameters, &inputs, &|| true)?;
+            let output = (kind.run)(&task.parameters, &inputs, &Workbench::bare(&|| true, &models))?;
             effects.extend(job.complete(task.id, &output)?);
         }
         for effect in effects {

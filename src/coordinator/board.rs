@@ -91,6 +91,7 @@ impl Posted {
             state: history.state.clone(),
             progress: Progress { round: rounds, rounds, tasks_done: 0, tasks: 0 },
             figures: None,
+            queries: None,
             closed: Vec::new(),
             nodes_busy: 0,
             nodes_ready: 0,

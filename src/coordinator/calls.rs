@@ -3,10 +3,11 @@
 use super::Shared;
 use super::board::{Posted, Unknown};
 use super::files::FileBlobs;
-use crate::engine::{ClosedRound, Event, NodeStanding, Span, State};
+use crate::engine::{self, ClosedRound, Event, NodeStanding, Span, State, Status};
 use crate::gossip::{MemberCalls, answer_member_calls};
 use crate::jobs::Figures;
 use crate::jobs::training::TrainingRequest;
+use crate::ledger::JobOrder;
 use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
 use crate::store::{BlobCalls, answer_blob_calls};
@@ -16,6 +17,7 @@ use crate::wire::coordinator::{
     JobStatus, JobSummary, Leadership, NodeReport, QueryFigures, RoundReport, TaskSpan,
 };
 use crate::wire::{PROTOCOL, convert};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use thrift::OrderedFloat;
@@ -106,7 +108,27 @@ impl CoordinatorSyncHandler for Calls {
     }
 
     fn handle_assignments(&self) -> thrift::Result<Vec<wire::Assignment>> {
-        Ok(Vec::new())
+        self.shared.seat.check()?;
+        let orders: BTreeMap<JobId, Arc<JobOrder>> =
+            self.shared.board.list(|job, posted| (job, posted.order.clone())).into_iter().collect();
+        let mut assignments: Vec<_> = self.shared.desk.assignments();
+        assignments.sort_by(|(a, _), (b, _)| (&a.address, a.attempt).cmp(&(&b.address, b.attempt)));
+        let told = |(assignment, since): &(engine::Assignment, Duration)| {
+            let order = orders.get(&assignment.job);
+            let subject = order.map(|order| order.corpus.model().unwrap_or(order.corpus.name()).to_owned());
+            wire::Assignment {
+                node: assignment.address.clone(),
+                job: assignment.job.to_string(),
+                kind: order.map(|order| order.kind.clone()).unwrap_or_default(),
+                subject: subject.unwrap_or_default(),
+                task: assignment.task.to_string(),
+                queries: i64::from(assignment.queries),
+                seconds: OrderedFloat(since.as_secs_f64()),
+                reason: assignment.reason.to_string(),
+                share: assignment.share.to_string(),
+            }
+        };
+        Ok(assignments.iter().map(told).collect())
     }
 
     fn handle_set_batch_size(&self, model: String, batch_size: i32) -> thrift::Result<()> {
@@ -281,7 +303,7 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
     report.rounds = status.progress.rounds as i32;
     report.tasks_done = status.progress.tasks_done as i32;
     report.tasks_total = status.progress.tasks as i32;
-    report.figures = status.figures.as_ref().map(|figures| query_figures(figures, status.wall));
+    report.figures = status.figures.as_ref().map(|figures| query_figures(figures, status));
     report.nodes_busy = status.nodes_busy as i32;
     report.nodes_ready = status.nodes_ready as i32;
     report.nodes_known = status.nodes_known as i32;
@@ -303,7 +325,8 @@ fn stats(job: JobId, posted: &Posted) -> Option<wire::JobStats> {
     })
 }
 
-fn query_figures(figures: &Figures, wall: Duration) -> QueryFigures {
+fn query_figures(figures: &Figures, status: &Status) -> QueryFigures {
+    let rates = status.queries.unwrap_or_default();
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let [p25, p50, p75, p95, p99] = figures.percentiles_s.map(OrderedFloat);
     QueryFigures {
@@ -317,9 +340,9 @@ fn query_figures(figures: &Figures, wall: Duration) -> QueryFigures {
         p75_s: p75,
         p95_s: p95,
         p99_s: p99,
-        rate_10s: OrderedFloat(0.0),
-        rate_total: OrderedFloat(figures.done as f64 / wall.as_secs_f64().max(1e-9)),
-        nodes: 0,
+        rate_10s: OrderedFloat(rates.rate_10s),
+        rate_total: OrderedFloat(figures.done as f64 / status.wall.as_secs_f64().max(1e-9)),
+        nodes: i32::try_from(rates.nodes_now).unwrap_or(i32::MAX),
         batch_size: figures.batch_size as i32,
     }
 }

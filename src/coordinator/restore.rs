@@ -46,7 +46,7 @@ struct Hopeless {
 }
 
 impl Job for Hopeless {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         Vec::new()
     }
 

@@ -10,7 +10,7 @@ use super::keeper::Wish;
 use super::link::{Assignment, Fence, Link};
 use super::seat::Seat;
 use super::{Config, restore};
-use crate::engine::{Action, Engine, Event, Outcome, Traffic};
+use crate::engine::{self, Action, Engine, Event, Outcome, Traffic};
 use crate::gossip::{self, Change, Gossip, MemberView, Role, Standing};
 use crate::ledger::{Ledger, State};
 use crate::rpc::{Address, RpcError};
@@ -22,10 +22,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many messages may wait; senders wait when there are more.
 pub(super) const INBOX: usize = 4096;
+
+/// How long the event loop may take to say what it knows.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What the event loop is told.
 pub(super) enum Message {
@@ -41,6 +44,8 @@ pub(super) enum Message {
     Committed(u64),
     /// A member came or went.
     Member(Box<gossip::News>),
+    /// Tell what nodes are at, and for how long.
+    Ask(Sender<Vec<(engine::Assignment, Duration)>>),
     /// Stop.
     Stop,
 }
@@ -75,6 +80,15 @@ impl Desk {
     /// Tells the engine; false if the coordinator is stopping.
     pub(super) fn tell(&self, event: Event) -> bool {
         self.inbox.send(Message::Event(self.engine.load(Ordering::Acquire), event)).is_ok()
+    }
+}
+
+impl Desk {
+    /// What nodes are at, and for how long; nothing if the engine does not answer in time.
+    pub(super) fn assignments(&self) -> Vec<(engine::Assignment, Duration)> {
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let asked = self.inbox.send(Message::Ask(tell)).is_ok();
+        asked.then(|| told.recv_timeout(ANSWER).ok()).flatten().unwrap_or_default()
     }
 }
 
@@ -151,6 +165,14 @@ impl Shell {
                         log::warn!("{reason}");
                         let _ = self.around.wishes.send(Wish::StepDown);
                     }
+                    continue;
+                }
+                Some(Message::Ask(who)) => {
+                    let assignments = self.engine.as_ref().map(Engine::assignments).unwrap_or_default();
+                    let now = now();
+                    // Who asked may have gone.
+                    let _ =
+                        who.try_send(assignments.into_iter().map(|a| (a.clone(), now.since(a.since))).collect());
                     continue;
                 }
                 Some(Message::Event(..)) => continue,
@@ -240,13 +262,13 @@ impl Shell {
                 Some(link) => link.probe(patience),
                 None => return Some(Event::Unreachable { node, reason: "it cannot be connected to".to_owned() }),
             },
-            Action::Dispatch { attempt, node, job, task, patience, reason } => {
+            Action::Dispatch { attempt, node, job, task, patience, reason, share, next } => {
                 let Some(link) = self.links.get_mut(&node) else {
                     let outcome = Outcome::Lost { reason: "it cannot be connected to".to_owned() };
                     return Some(Event::Ended { attempt, outcome, traffic: Traffic::default() });
                 };
-                log::debug!("job {job} {}: {} ({reason})", task.id, link.address());
-                return link.dispatch(Assignment { attempt, job, task, patience });
+                log::debug!("job {job} {}: {} ({reason}; {share})", task.id, link.address());
+                return link.dispatch(Assignment { attempt, job, task, next, patience });
             }
             Action::Abandon { attempt, node } => {
                 if let Some(link) = self.links.get(&node) {

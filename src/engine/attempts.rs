@@ -25,6 +25,8 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) {
         self.unwatch(id);
+        let is_used = matches!(outcome, Outcome::Done { .. });
+        self.settle_charge(now, id, is_used);
         let Some(attempt) = self.attempts.remove(&id) else { return };
         let Attempt { node, task, job, .. } = attempt;
         self.nodes.change(node, |known| known.running.remove(&id));
@@ -76,12 +78,15 @@ impl Engine {
         let Some(effects) = run.task_done(task, &answer.output)? else { return Ok(()) };
         let taken = now.since(since);
         run.patience.learn(taken, cost);
+        self.line.share.learn(job, run.patience.pace());
         let counts = run.counts(node);
         counts.tasks += 1;
         counts.delays += u64::from(answer.delayed);
         counts.busy_s += answer.busy_s;
+        run.answered(now, task);
         let copies = run.close(task, &mut self.line);
-        self.nodes.change(node, |node| node.finished(now, taken, cost));
+        let load = self.line.share.load(job, cost);
+        self.nodes.change(node, |node| node.finished(now, taken, load));
         for copy in copies {
             self.overtaken(now, copy, actions);
         }
@@ -91,7 +96,7 @@ impl Engine {
             let output = Arc::new(answer.output);
             self.books.write(now, Record::Answered { job, task, output }, actions);
         }
-        if self.line.is_empty() {
+        if !self.line.has(job) {
             self.watch_anew(job);
         }
         self.apply(now, job, effects, actions);
@@ -111,21 +116,33 @@ impl Engine {
     }
 
     /// Hangs up on an attempt: nobody waits for its answer any more.
-    pub(super) fn abandon(&mut self, id: AttemptId, actions: &mut Vec<Action>) {
+    /// Its job has had the slot until `used`, if that is given.
+    pub(super) fn abandon(&mut self, id: AttemptId, used: Option<Time>, actions: &mut Vec<Action>) {
         self.unwatch(id);
+        self.settle_charge(used.unwrap_or_default(), id, used.is_some());
         if let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) {
             attempt.abandoned = true;
             actions.push(Action::Abandon { attempt: id, node: attempt.node });
         }
     }
 
+    /// A job is charged with what an attempt has really taken, or with nothing if it was of no use.
+    fn settle_charge(&mut self, now: Time, id: AttemptId, is_used: bool) {
+        let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) else { return };
+        let taken = if is_used { now.since(attempt.since).as_secs_f64() } else { 0.0 };
+        self.line.share.had_seconds(attempt.job, taken - attempt.charge);
+    }
+
     /// An attempt was slower than a copy of it. If its node has been silent all the time it may hang, and has to
     /// answer a probe before it gets anything else.
     pub(super) fn overtaken(&mut self, now: Time, id: AttemptId, actions: &mut Vec<Action>) {
-        let Some(&Attempt { node, since, cost, abandoned: false, .. }) = self.attempts.get(&id) else { return };
-        self.abandon(id, actions);
+        let Some(&Attempt { job, node, since, cost, abandoned: false, .. }) = self.attempts.get(&id) else {
+            return;
+        };
+        self.abandon(id, Some(now), actions);
+        let load = self.line.share.load(job, cost);
         let is_doubted = self.nodes.change(node, |known| {
-            known.took_longer_than(now, now.since(since), cost);
+            known.took_longer_than(now, now.since(since), load);
             known.is_doubted(now, since)
         });
         if is_doubted == Some(true) {
@@ -135,8 +152,9 @@ impl Engine {
 
     /// What waits for a slot of a node waits for any node.
     pub(super) fn unbind_queue(&mut self, id: NodeId) {
+        self.line.release(id);
         let queue = self.nodes.change(id, |node| node.unbind_all()).unwrap_or_default();
-        for bound in queue.into_iter().rev() {
+        for bound in queue.iter().rev() {
             if let Some(run) = self.jobs.get_mut(&bound.job) {
                 run.unbound(bound.task, id, &mut self.line);
             }
@@ -147,7 +165,7 @@ impl Engine {
     /// A copy came to nothing: the attempt that it was a copy of is late as before, and may have another.
     pub(super) fn watch_again(&mut self, job: JobId, task: TaskId) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
-        let Some(id) = run.latest_attempt(task).filter(|id| !self.late.contains(id)) else { return };
+        let Some(id) = run.latest_attempt(task).filter(|id| !self.late.contains(&(job, *id))) else { return };
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| attempt.look.is_none()) else { return };
         run.watch.add(id, attempt, &run.patience);
         if let Some(at) = run.watch.next() {
@@ -158,15 +176,16 @@ impl Engine {
     /// An attempt that nobody has given up is given up, or over.
     fn unwatch(&mut self, id: AttemptId) {
         let Some(attempt) = self.attempts.get_mut(&id).filter(|attempt| !attempt.abandoned) else { return };
-        self.late.remove(&id);
+        self.late.remove(&(attempt.job, id));
         if let Some(run) = self.jobs.get_mut(&attempt.job) {
-            run.at_work -= 1;
+            run.ends_at(attempt.node);
             run.watch.remove(id, attempt);
         }
+        self.line.share.ends(attempt.job);
     }
 
-    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others wait for nodes
-    /// there are no copies, and no need for it.
+    /// Plans anew when a job's attempts are looked at, if its tasks have become much quicker. While others of it wait for
+    /// nodes there are no copies, and no need for it.
     fn watch_anew(&mut self, job: JobId) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let outdated = run.watch.outdated(&run.patience);
@@ -191,7 +210,7 @@ impl Engine {
             run.watch.remove(id, attempt);
             let overdue = run.patience.overdue_after(attempt.cost);
             if overdue.is_some_and(|after| attempt.since + after <= now) {
-                self.late.insert(id);
+                self.late.insert((job, id));
             } else {
                 run.watch.add(id, attempt, &run.patience);
             }

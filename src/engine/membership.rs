@@ -9,7 +9,11 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub(super) fn answered(&mut self, now: Time, id: NodeId, hello: Hello) {
+        let slots = self.nodes.counts().slots;
         self.nodes.change(id, |node| node.answered(now, hello));
+        if self.nodes.counts().slots > slots {
+            self.open_more(now);
+        }
         if self.listen(id) {
             // It answers at its work: no job is stuck, not even one that waits for others.
             self.last_moved = now;
@@ -59,7 +63,7 @@ impl Engine {
                 run.task_lost(known.task, attempt, &mut self.line);
             }
             let (job, task) = (known.job, known.task);
-            self.abandon(attempt, actions);
+            self.abandon(attempt, None, actions);
             self.watch_again(job, task);
         }
     }

@@ -1,6 +1,6 @@
 //! Owns what the engine is told ([`Event`]) and what it wants done ([`Action`]).
 
-use super::Status;
+use super::{ShareReason, Status};
 use crate::data::shared::Blob;
 use crate::jobs::{Job, TaskOutput, TaskSpec};
 use crate::ledger::{History, JobOrder, Record, Traffic};
@@ -162,8 +162,12 @@ pub enum Action {
         task: Arc<TaskSpec>,
         /// How long to wait for a connection, if there is none yet.
         patience: Duration,
+        /// Why this job.
+        share: ShareReason,
         /// Why this node.
         reason: Reason,
+        /// The task of the same job that the node will probably get next, so that it can have its inputs by then.
+        next: Option<Arc<TaskSpec>>,
     },
     /// Hang up on an attempt; it still ends with [`Event::Ended`].
     Abandon {

@@ -8,8 +8,10 @@
 //! durable. No event makes the engine look at all nodes, tasks or attempts: each thing that has to be looked at later has
 //! a timer, and what decisions need is kept in order.
 
+mod assignments;
 mod attempts;
 mod books;
+mod bound;
 mod line;
 mod membership;
 mod messages;
@@ -18,23 +20,28 @@ mod nodes;
 mod patience;
 mod publish;
 mod quorum;
+mod rates;
 mod restore;
 mod run;
 mod schedule;
+mod share;
 mod sizes;
 mod timers;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
+pub use assignments::Assignment;
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
+pub use rates::QueryCount;
 pub use run::MOST_SPANS;
+pub use share::ShareReason;
 pub use sizes::Sizes;
 
 use crate::jobs::Effect;
 use crate::jobs::Job;
 use crate::ledger::{JobOrder, Record};
 use crate::model::Measured;
-use crate::policy::{Cluster, Policy, PolicyRow};
+use crate::policy::{Cluster, Policy, PolicyRow, Reason};
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
 use books::Books;
 use line::Line;
@@ -52,6 +59,12 @@ struct Attempt {
     node: NodeId,
     since: Time,
     cost: f64,
+    /// The seconds that its job is charged with until it is over or given up.
+    charge: f64,
+    queries: u32,
+    /// Why its job was given the slot, and its node the task.
+    share: ShareReason,
+    reason: Reason,
     /// Nobody waits for its answer any more; it only holds its slot.
     abandoned: bool,
     /// When it is to be looked at, in its job's [`patience::Watch`].
@@ -69,7 +82,7 @@ pub struct Engine {
     attempts: BTreeMap<AttemptId, Attempt>,
     last_attempt: u64,
     /// Attempts that are overdue and have no copy yet.
-    late: BTreeSet<AttemptId>,
+    late: BTreeSet<(JobId, AttemptId)>,
     timers: Timers,
     books: Books,
     /// Jobs that open no round until the store has caught up.
@@ -164,8 +177,12 @@ impl Engine {
         for id in self.nodes.take_changed() {
             self.nodes.drop_if_gone(id, actions);
             let node = self.nodes.get(id);
-            let running = |id| self.attempts.get(&id).map(|attempt| (attempt.since, attempt.cost));
-            match node.and_then(|node| node.view(running)) {
+            let running = |id| {
+                let attempt = self.attempts.get(&id)?;
+                Some((attempt.since, self.line.share.load(attempt.job, attempt.cost)))
+            };
+            let load = |job, cost| self.line.share.load(job, cost);
+            match node.and_then(|node| node.view(running, load)) {
                 Some(view) => self.cluster.set(now, view),
                 None => self.cluster.remove(id),
             }
@@ -189,11 +206,17 @@ impl Engine {
         order: Arc<JobOrder>,
         actions: &mut Vec<Action>,
     ) {
-        let mut run = Run::new(now, job, work, order.clone());
+        let mut run = self.new_run(now, job, work, order.clone());
         run.news.from = self.books.write_news(now, job, Record::Submitted { job, order }, actions);
         self.jobs.insert(job, run);
         self.start_clocks(now, job);
         self.open_ready(now, job);
+    }
+
+    fn new_run(&mut self, now: Time, job: JobId, work: Box<dyn Job>, order: Arc<JobOrder>) -> Run {
+        let run = Run::new(now, job, work, order);
+        self.line.share.join(job, run.order.weight, run.order.priority, run.measure());
+        run
     }
 
     /// Sets what a job is looked at for by time alone.
@@ -209,8 +232,16 @@ impl Engine {
         if self.books.are_full() {
             self.held.insert(job);
         } else {
-            run.open_ready(now, &mut self.line);
+            run.open_ready(now, self.nodes.room(), &mut self.line);
             self.look_at_quorum(now, job);
+        }
+    }
+
+    /// There are more slots: jobs that had more tasks than there was room for hand them out.
+    pub(super) fn open_more(&mut self, now: Time) {
+        let more: Vec<JobId> = self.jobs.iter().filter(|(_, run)| run.has_more()).map(|(&job, _)| job).collect();
+        for job in more {
+            self.open_ready(now, job);
         }
     }
 
@@ -288,8 +319,9 @@ impl Engine {
             self.nodes.change(node, |node| node.unbind_job(job));
         }
         for attempt in attempts {
-            self.abandon(attempt, actions);
+            self.abandon(attempt, None, actions);
         }
+        self.line.share.leave(job);
         for timer in [Timer::Overdue(job), Timer::Limit(job), Timer::GiveUp(job), Timer::Quorum(job)] {
             self.timers.set(timer, None);
         }

@@ -1,9 +1,11 @@
 //! Owns what is known of one node: whether it answers, what it does, how fast it is and when to leave it alone.
 
+use super::bound::{Bound, Queue};
+use super::share::Share;
 use super::{Action, Hello};
-use crate::policy::{NodeView, Reason};
+use crate::policy::NodeView;
 use crate::types::{AttemptId, JobId, NodeId, TaskId, Time};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The first pause after a failure; each further failure in a row doubles it.
@@ -18,6 +20,8 @@ const LONGEST_REFUSAL_PAUSE: Duration = Duration::from_secs(5);
 const REFUSAL_GROWTH: f64 = 1.5;
 /// The first answer may take this long; each failure in a row doubles it.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// So many jobs are taken for those that a node has worked for lately.
+const LATELY: usize = 4;
 /// The weight of the newest observation in the running means.
 const NEWEST: f64 = 0.25;
 
@@ -61,10 +65,11 @@ pub(super) struct Node {
     is_slow: bool,
     /// Why it is down or was left alone last.
     trouble: String,
-    /// Tasks bound to it that wait for a slot, with their costs.
-    queue: VecDeque<Bound>,
-    queued_cost: f64,
+    /// Tasks bound to it that wait for a slot.
+    queue: Queue,
     pub(super) running: BTreeSet<AttemptId>,
+    /// The last jobs that it has worked for, the latest first: it may still have what they need at hand.
+    lately: Vec<JobId>,
     pub(super) available_at: Time,
     unanswered_in_row: u32,
     failures_in_row: u32,
@@ -79,15 +84,6 @@ pub(super) struct Node {
     /// The last probe, while it has not been answered.
     asked: Option<Time>,
     last_heard: Time,
-}
-
-/// A task that waits for a slot of one node.
-#[derive(Clone, Debug)]
-pub(super) struct Bound {
-    pub(super) job: JobId,
-    pub(super) task: TaskId,
-    pub(super) cost: f64,
-    pub(super) reason: Reason,
 }
 
 impl Node {
@@ -106,9 +102,9 @@ impl Node {
             link: Link::Down { until: Time::default() },
             is_slow: false,
             trouble: "not asked yet".to_owned(),
-            queue: VecDeque::new(),
-            queued_cost: 0.0,
+            queue: Queue::default(),
             running: BTreeSet::new(),
+            lately: Vec::new(),
             available_at: Time::default(),
             unanswered_in_row: 0,
             failures_in_row: 0,
@@ -132,6 +128,11 @@ impl Node {
         self.link == Link::Ready && self.member != Member::Gone
     }
 
+    /// Its slots, if it may have tasks.
+    pub(super) fn ready_slots(&self) -> usize {
+        if self.is_ready() && self.member == Member::In { self.slots } else { 0 }
+    }
+
     /// Whether it counts as a node of the cluster.
     pub(super) fn is_known(&self) -> bool {
         self.member != Member::Gone
@@ -146,19 +147,35 @@ impl Node {
         self.is_ready() && self.member == Member::In && self.available_at <= now && self.running.len() < self.slots
     }
 
-    /// The next task that it can start.
-    pub(super) fn take_queued(&mut self, now: Time) -> Option<Bound> {
+    /// The next task that it can start: one of the job whose turn it is.
+    pub(super) fn take_queued(&mut self, now: Time, share: &Share) -> Option<Bound> {
         if !self.has_free_slot(now) {
             return None;
         }
-        let bound = self.queue.pop_front()?;
-        self.queued_cost = if self.queue.is_empty() { 0.0 } else { self.queued_cost - bound.cost };
-        Some(bound)
+        let first = share.first(self.queue.jobs())?;
+        let job = share.stays(&self.lately, first, |job| self.queue.first_of(job).is_some());
+        self.queue.pop(job)
+    }
+
+    /// It gets a task of a job.
+    pub(super) fn works_for(&mut self, job: JobId) {
+        self.lately.retain(|&other| other != job);
+        self.lately.insert(0, job);
+        self.lately.truncate(LATELY);
+    }
+
+    /// The last jobs that it has worked for, the latest first.
+    pub(super) fn lately(&self) -> &[JobId] {
+        &self.lately
+    }
+
+    /// The task of a job that it will do next, of those bound to it.
+    pub(super) fn next_of(&self, job: JobId) -> Option<TaskId> {
+        self.queue.first_of(job).map(|bound| bound.task)
     }
 
     pub(super) fn bind(&mut self, bound: Bound) {
-        self.queued_cost += bound.cost;
-        self.queue.push_back(bound);
+        self.queue.push(bound);
     }
 
     /// Whether tasks wait for a slot of it.
@@ -173,15 +190,13 @@ impl Node {
     }
 
     /// Takes away all that waits for a slot of it.
-    pub(super) fn unbind_all(&mut self) -> VecDeque<Bound> {
-        self.queued_cost = 0.0;
+    pub(super) fn unbind_all(&mut self) -> Queue {
         std::mem::take(&mut self.queue)
     }
 
     /// Takes away what waits for a slot of it, of one job.
     pub(super) fn unbind_job(&mut self, job: JobId) {
-        self.queue.retain(|bound| bound.job != job);
-        self.queued_cost = self.queue.iter().map(|bound| bound.cost).sum();
+        self.queue.drop_job(job);
     }
 
     /// When it is to be probed because it did not answer.
@@ -337,15 +352,20 @@ impl Node {
         }
     }
 
-    /// It as policies see it, if it may have tasks; `running` tells since when an attempt runs, and its cost.
-    pub(super) fn view(&self, running: impl Fn(AttemptId) -> Option<(Time, f64)>) -> Option<NodeView> {
+    /// It as policies see it, if it may have tasks; `running` tells since when an attempt runs, and its load, `load` that of
+    /// a job's task of this cost.
+    pub(super) fn view(
+        &self,
+        running: impl Fn(AttemptId) -> Option<(Time, f64)>,
+        load: impl Fn(JobId, f64) -> f64,
+    ) -> Option<NodeView> {
         let (pace, pace_since) = self.pace.unzip();
         (self.is_ready() && self.member == Member::In).then(|| NodeView {
             id: self.id,
             slots: self.slots,
             running: self.running.iter().filter_map(|&attempt| running(attempt)).collect(),
             queued: self.queue.len(),
-            queued_cost: self.queued_cost,
+            queued_cost: self.queue.load(load),
             pace,
             pace_since: pace_since.unwrap_or_default(),
             refusal_rate: self.refusal_rate,

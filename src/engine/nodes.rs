@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How many addresses a message names for one trouble.
 const NAMED: usize = 3;
+/// A job may always have so many open tasks.
+const LEAST_ROOM: usize = 16;
 
 /// Nodes by their ids, which are never given twice.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub(super) struct Counts {
     pub(super) known: usize,
     pub(super) ready: usize,
     pub(super) busy: usize,
+    /// Slots of those that are ready.
+    pub(super) slots: usize,
 }
 
 impl Counts {
@@ -35,12 +39,14 @@ impl Counts {
         self.known += usize::from(node.is_known());
         self.ready += usize::from(node.is_ready());
         self.busy += usize::from(!node.running.is_empty());
+        self.slots += node.ready_slots();
     }
 
     fn subtract(&mut self, node: &Node) {
         self.known -= usize::from(node.is_known());
         self.ready -= usize::from(node.is_ready());
         self.busy -= usize::from(!node.running.is_empty());
+        self.slots -= node.ready_slots();
     }
 }
 
@@ -137,6 +143,11 @@ impl Nodes {
     /// How many are in the list, with those that have gone.
     pub(super) fn known(&self) -> usize {
         self.known.len()
+    }
+
+    /// How many open tasks of one job are enough: all slots have one and the next, and some may be lost.
+    pub(super) fn room(&self) -> usize {
+        LEAST_ROOM.max(2 * self.counts.slots + 4)
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -1,7 +1,7 @@
 //! Owns what those who watch a job are told: nothing that is not durable, and how far it is no more often than eyes can
 //! follow.
 
-use super::{Action, Engine, Timer};
+use super::{Action, Engine, QueryCount, Timer};
 use crate::jobs::{Figures, Progress};
 use crate::ledger::{ClosedRound, Finish, NodeStanding, State};
 use crate::types::{JobId, NodeId, Time};
@@ -13,6 +13,8 @@ use std::time::Duration;
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 /// Progress is told at most this often.
 const EVERY: Duration = Duration::from_millis(50);
+/// Rates are told at least this often: they change by time alone.
+const RATES_EVERY: Duration = Duration::from_secs(1);
 
 /// How a job stands, for those who watch it. Its progress is live; all else is durable.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,8 @@ pub struct Status {
     pub figures: Option<Figures>,
     /// Rounds that are over, and were not in an earlier status.
     pub closed: Vec<Arc<ClosedRound>>,
+    /// How many queries it has answered and how fast, if it is counted in them.
+    pub queries: Option<QueryCount>,
     /// Nodes with a task.
     pub nodes_busy: usize,
     /// Nodes that answer.
@@ -76,8 +80,9 @@ impl Engine {
     /// Tells of every job whose status is not what was told last, and forgets those whose end is told.
     pub(super) fn publish(&mut self, now: Time, actions: &mut Vec<Action>) {
         let mut jobs = std::mem::take(&mut self.board.urgent);
-        let is_time = self.board.last.is_none_or(|last| now >= last + EVERY);
-        if self.board.is_stale && is_time {
+        let is_over = |time| self.board.last.is_none_or(|last| now >= last + time);
+        let rates = self.line.share.counts_queries() && is_over(RATES_EVERY);
+        if rates || self.board.is_stale && is_over(EVERY) {
             self.board.is_stale = false;
             self.board.last = Some(now);
             jobs.extend(self.jobs.keys());
@@ -86,8 +91,12 @@ impl Engine {
         for job in jobs {
             self.tell(now, job, &mut why, actions);
         }
-        let later = self.board.last.filter(|_| self.board.is_stale && !self.jobs.is_empty());
-        self.timers.set(Timer::Tell, later.map(|last| last + EVERY));
+        let every = match self.board.is_stale {
+            true => Some(EVERY),
+            false => self.line.share.counts_queries().then_some(RATES_EVERY),
+        };
+        let later = self.board.last.filter(|_| !self.jobs.is_empty());
+        self.timers.set(Timer::Tell, later.and_then(|last| Some(last + every?)));
         if let Some((_, since)) = self.books.behind().filter(|_| !self.timers.is_set(Timer::Store)) {
             self.timers.set(Timer::Store, Some(since + WORTH_A_WORD));
         }
@@ -108,6 +117,7 @@ impl Engine {
             state: if ending.is_some() { run.state.clone() } else { State::Running },
             progress: run.progress(),
             figures: run.figures(),
+            queries: run.queries(now),
             closed: Vec::new(),
             nodes_busy: counts.busy,
             nodes_ready: counts.ready,

@@ -1,6 +1,6 @@
 //! Owns the return of a job from the log: it goes on where its records end, as if it had always been here.
 
-use super::{Action, Engine, Run};
+use super::{Action, Engine};
 use crate::jobs::Job;
 use crate::ledger::{History, Record};
 use crate::types::{JobId, NodeId, Time};
@@ -16,7 +16,7 @@ impl Engine {
         resumed: bool,
         actions: &mut Vec<Action>,
     ) {
-        let mut run = Run::new(now, job, work, history.order);
+        let mut run = self.new_run(now, job, work, history.order);
         if resumed {
             run.news.from =
                 self.books.write_news(now, job, Record::Resumed { job, elapsed: history.elapsed }, actions);
@@ -44,7 +44,7 @@ impl Engine {
         let mut answers = history.answers;
         answers.retain(|&task, output| !run.remember(task, output));
         let reopened = run.reopened();
-        run.open_ready(now, &mut self.line);
+        run.open_ready(now, self.nodes.room(), &mut self.line);
         self.jobs.insert(job, run);
         self.board.urgent.insert(job);
         self.start_clocks(now, job);

@@ -3,7 +3,8 @@
 use super::line::{Line, Place, Waiting};
 use super::patience::{Patience, Watch};
 use super::publish::News;
-use crate::jobs::{BadAnswer, Effect, Figures, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use super::rates::{QueryCount, Rates};
+use crate::jobs::{BadAnswer, Effect, Figures, Job, Measure, Progress, Quorum, Saved, TaskOutput, TaskSpec};
 use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
@@ -38,6 +39,15 @@ struct Open {
     faults: Vec<NodeId>,
     place: Where,
     first_sent: Option<Time>,
+    /// Its queries are in its job's account.
+    is_charged: bool,
+}
+
+impl Open {
+    fn waiting(&self) -> Waiting {
+        let TaskSpec { id, cost, queries, for_originals, .. } = *self.spec;
+        Waiting { task: id, cost, queries, for_originals }
+    }
 }
 
 pub(super) struct Run {
@@ -52,6 +62,9 @@ pub(super) struct Run {
     /// Its attempts that nobody has given up.
     pub(super) at_work: usize,
     counts: BTreeMap<NodeId, NodeCounts>,
+    rates: Rates,
+    /// The nodes that are at its tasks, with how many.
+    nodes_now: BTreeMap<NodeId, usize>,
     started: Time,
     /// What it took in other processes.
     before: Duration,
@@ -78,6 +91,8 @@ impl Run {
             open: BTreeMap::new(),
             at_work: 0,
             counts: BTreeMap::new(),
+            rates: Rates::default(),
+            nodes_now: BTreeMap::new(),
             started: now,
             before: Duration::ZERO,
             last_close: Duration::ZERO,
@@ -104,16 +119,30 @@ impl Run {
         self.before + now.since(self.started)
     }
 
-    pub(super) fn open_ready(&mut self, now: Time, line: &mut Line) {
-        for spec in self.work.take_ready() {
+    /// Opens the tasks that have become ready; of those that the job can cut as it likes, so many that `most` are open.
+    pub(super) fn open_ready(&mut self, now: Time, most: usize, line: &mut Line) {
+        let ready = self.work.take_ready(most.saturating_sub(self.open.len()));
+        let unmade = self.work.unmade();
+        line.share.hands_out(self.id, ready.first().map_or(0.0, |spec| spec.cost), unmade);
+        for spec in ready {
             self.round_opened = now;
             let id = spec.id;
-            let waiting = Waiting { task: id, cost: spec.cost, for_originals: spec.for_originals };
-            let place = Where::InLine(line.put_last(self.id, waiting));
-            let spec = Arc::new(spec);
-            let open = Open { spec, attempts: Vec::new(), faults: Vec::new(), place, first_sent: None };
+            let mut open = Open {
+                spec: Arc::new(spec),
+                attempts: Vec::new(),
+                faults: Vec::new(),
+                place: Where::Sent,
+                first_sent: None,
+                is_charged: false,
+            };
+            open.place = Where::InLine(line.put_last(self.id, open.waiting()));
             self.open.insert(id, open);
         }
+    }
+
+    /// Whether it has more tasks than there was room for.
+    pub(super) fn has_more(&self) -> bool {
+        self.is_running() && self.work.unmade() > 0
     }
 
     /// It will have something of this node; true if it has had nothing before.
@@ -136,25 +165,39 @@ impl Run {
     /// A task waits no more: it is bound to a node.
     pub(super) fn bound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task) else { return };
-        if let Where::InLine(place) = std::mem::replace(&mut open.place, Where::At(node)) {
-            line.take(place);
+        match std::mem::replace(&mut open.place, Where::At(node)) {
+            Where::InLine(place) => drop(line.bind(place)),
+            Where::At(_) => {}
+            Where::Sent => line.share.waits(self.id),
         }
     }
 
-    /// A bound task is sent; `None` if it has been answered meanwhile.
-    pub(super) fn sent(&mut self, now: Time, task: TaskId, attempt: AttemptId) -> Option<Arc<TaskSpec>> {
-        let open = self.open.get_mut(&task)?;
+    /// A bound task is sent; `None` if it has been answered meanwhile, or is bound no more.
+    pub(super) fn sent(
+        &mut self,
+        now: Time,
+        task: TaskId,
+        (attempt, node): (AttemptId, NodeId),
+        line: &mut Line,
+    ) -> Option<Arc<TaskSpec>> {
+        let open = self.open.get_mut(&task).filter(|open| open.place == Where::At(node))?;
         open.place = Where::Sent;
+        line.share.starts(self.id);
+        if !std::mem::replace(&mut open.is_charged, true) {
+            line.share.had_queries(self.id, f64::from(open.spec.queries));
+        }
         open.attempts.push(attempt);
         open.first_sent.get_or_insert(now);
-        self.at_work += 1;
-        Some(open.spec.clone())
+        let spec = open.spec.clone();
+        self.begins_at(node);
+        Some(spec)
     }
 
     /// A bound task is taken from its node; it waits before all others, unless somebody is at it.
     pub(super) fn unbound(&mut self, task: TaskId, node: NodeId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task).filter(|open| open.place == Where::At(node)) else { return };
         open.place = Where::Sent;
+        line.share.waits_no_more(self.id);
         self.wait_if_idle(task, line);
     }
 
@@ -168,8 +211,10 @@ impl Run {
     fn wait_if_idle(&mut self, task: TaskId, line: &mut Line) {
         let Some(open) = self.open.get_mut(&task) else { return };
         if open.attempts.is_empty() && open.place == Where::Sent && self.state == State::Running {
-            let waiting = Waiting { task, cost: open.spec.cost, for_originals: open.spec.for_originals };
-            open.place = Where::InLine(line.put_first(self.id, waiting));
+            if std::mem::take(&mut open.is_charged) {
+                line.share.had_queries(self.id, -f64::from(open.spec.queries));
+            }
+            open.place = Where::InLine(line.put_first(self.id, open.waiting()));
         }
     }
 
@@ -198,11 +243,43 @@ impl Run {
         self.work.complete(task, output).map(Some)
     }
 
+    /// A task has its answer: its queries count.
+    pub(super) fn answered(&mut self, now: Time, task: TaskId) {
+        if let Some(open) = self.open.get(&task) {
+            self.rates.add(now, open.spec.queries);
+        }
+    }
+
+    /// How it stands, if it is counted in queries.
+    pub(super) fn queries(&self, now: Time) -> Option<QueryCount> {
+        let count = || self.rates.count(now, self.started, self.nodes_now.len());
+        (self.measure() == Measure::Queries).then(count)
+    }
+
+    /// A node is at one more of its tasks.
+    fn begins_at(&mut self, node: NodeId) {
+        self.at_work += 1;
+        *self.nodes_now.entry(node).or_default() += 1;
+    }
+
+    /// A node is at one less.
+    pub(super) fn ends_at(&mut self, node: NodeId) {
+        self.at_work -= 1;
+        if let Some(tasks) = self.nodes_now.get_mut(&node) {
+            *tasks -= 1;
+            if *tasks == 0 {
+                self.nodes_now.remove(&node);
+            }
+        }
+    }
+
     /// Closes a task that needs no answer any more; the attempts that are still at it.
     pub(super) fn close(&mut self, task: TaskId, line: &mut Line) -> Vec<AttemptId> {
         let Some(open) = self.open.remove(&task) else { return Vec::new() };
-        if let Where::InLine(place) = open.place {
-            line.take(place);
+        match open.place {
+            Where::InLine(place) => line.take(place),
+            Where::At(_) => line.share.waits_no_more(self.id),
+            Where::Sent => {}
         }
         open.attempts
     }
@@ -227,6 +304,11 @@ impl Run {
     /// Whether a task has no answer yet, who is at it, and what it is.
     pub(super) fn open(&self, task: TaskId) -> Option<(&TaskSpec, &[AttemptId])> {
         self.open.get(&task).map(|open| (&*open.spec, open.attempts.as_slice()))
+    }
+
+    /// What a task is that has no answer yet.
+    pub(super) fn spec(&self, task: TaskId) -> Option<Arc<TaskSpec>> {
+        self.open.get(&task).map(|open| open.spec.clone())
     }
 
     pub(super) fn evaluated(&mut self, now: Time, round: Round, measured: &Measured) -> Vec<Effect> {
@@ -289,6 +371,10 @@ impl Run {
 
     pub(super) fn progress(&self) -> Progress {
         self.work.progress()
+    }
+
+    pub(super) fn measure(&self) -> Measure {
+        self.work.measure()
     }
 
     pub(super) fn quorum(&self) -> Option<Quorum> {

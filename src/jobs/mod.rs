@@ -183,7 +183,7 @@ pub struct TaskSpec {
     pub cost: f64,
     /// Whether a node of the original system can do it.
     pub for_originals: bool,
-    /// How many queries it answers; 1 where they are not counted.
+    /// How many queries it answers: of a job whose share is counted in them at least 1, else 0.
     pub queries: u32,
 }
 
@@ -245,10 +245,30 @@ pub struct Quorum {
     pub deadline: Option<Duration>,
 }
 
+/// What the fair share of a job is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// The time for which it has slots of nodes.
+    Time,
+    /// The queries that are answered, whatever each costs.
+    Queries,
+}
+
 /// The coordinator's side of a job. It only knows tasks and results; nodes and retries are the engine's.
 pub trait Job: Send {
-    /// The tasks that have become ready since the last call, in order.
-    fn take_ready(&mut self) -> Vec<TaskSpec>;
+    /// The tasks that have become ready since the last call, in order. A job that can cut its work as it likes hands out
+    /// no more than `room` of them: so many can be used now.
+    fn take_ready(&mut self, room: usize) -> Vec<TaskSpec>;
+
+    /// How many more tasks it could hand out now if there were room for them.
+    fn unmade(&self) -> u64 {
+        0
+    }
+
+    /// What its share of the nodes is counted in.
+    fn measure(&self) -> Measure {
+        Measure::Time
+    }
 
     /// Takes the first answer to a task; the engine drops any other.
     ///

@@ -134,6 +134,16 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The same where it is not known yet what tasks take.
+    pub fn without_time(self) -> Self {
+        match self {
+            Reason::Soonest { refusal_rate, .. } => Reason::Soonest { expected: Duration::MAX, refusal_rate },
+            other => other,
+        }
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

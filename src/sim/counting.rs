@@ -137,7 +137,7 @@ impl Counting {
 }
 
 impl Job for Counting {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if self.round > self.request.rounds || std::mem::replace(&mut self.handed_out, true) {
             return Vec::new();
         }
@@ -148,7 +148,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost: self.request.cost_of(shard),
             for_originals: false,
-            queries: 1,
+            queries: 0,
         };
         (0..self.request.tasks).map(spec).collect()
     }

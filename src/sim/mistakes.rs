@@ -1,7 +1,7 @@
 //! Owns the planted bugs that are made in jobs: around the real job, or in what it is made of.
 
 use super::bugs::{Bug, Plant};
-use crate::jobs::{BadAnswer, Effect, Job, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use crate::jobs::{BadAnswer, Effect, Job, Measure, Progress, Quorum, Saved, TaskOutput, TaskSpec};
 use crate::ledger::History;
 use crate::model::Measured;
 use crate::types::{Round, TaskId};
@@ -55,8 +55,16 @@ impl Job for Spoilt {
         if twice && effects.is_empty() { self.work.complete(task, output) } else { Ok(effects) }
     }
 
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
-        self.work.take_ready()
+    fn take_ready(&mut self, room: usize) -> Vec<TaskSpec> {
+        self.work.take_ready(room)
+    }
+
+    fn unmade(&self) -> u64 {
+        self.work.unmade()
+    }
+
+    fn measure(&self) -> Measure {
+        self.work.measure()
     }
 
     fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect> {

@@ -321,6 +321,7 @@ fn as_ended(history: &History) -> Status {
         state: history.state.clone(),
         figures: None,
         progress: Progress::default(),
+        queries: None,
         closed: history.closed.clone(),
         nodes_busy: 0,
         nodes_ready: 0,

@@ -119,7 +119,7 @@ impl Workload {
         let failed = |reason: String| JobError::Data { shard: "the simulated job".to_owned(), reason };
         let mut effects = VecDeque::new();
         loop {
-            let tasks = job.take_ready();
+            let tasks = job.take_ready(usize::MAX);
             if self.tasks.0 == 0 {
                 let costs = tasks.iter().map(|task| task.cost);
                 self.tasks = (tasks.len() as u32, costs.clone().sum(), costs.fold(0.0, f64::max));

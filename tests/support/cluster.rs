@@ -367,7 +367,7 @@ impl Counting {
 }
 
 impl Job for Counting {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         if self.round > self.rounds || std::mem::replace(&mut self.handed_out, true) {
             return Vec::new();
         }
@@ -378,7 +378,7 @@ impl Job for Counting {
             inputs: Vec::new(),
             cost,
             for_originals: true,
-            queries: 1,
+            queries: 0,
         };
         (0..).zip(&self.costs).map(spec).collect()
     }

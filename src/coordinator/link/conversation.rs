@@ -67,7 +67,10 @@ impl Shared {
             cluster: self.fence.as_ref().map(|fence| fence.cluster.clone()),
             epoch: self.fence.as_ref().map(|fence| fence.epoch.0 as i64),
             coordinator: self.fence.as_ref().map(|fence| fence.coordinator.clone()),
-            prefetch: None,
+            prefetch: assignment
+                .next
+                .as_ref()
+                .map(|next| next.inputs.iter().map(|input| input.digest().to_string()).collect()),
         }
     }
 

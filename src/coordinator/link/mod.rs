@@ -26,6 +26,8 @@ pub(super) struct Assignment {
     pub(super) attempt: AttemptId,
     pub(super) job: JobId,
     pub(super) task: Arc<TaskSpec>,
+    /// What the node will probably get next.
+    pub(super) next: Option<Arc<TaskSpec>>,
     /// How long to wait for a connection.
     pub(super) patience: Duration,
 }

@@ -145,7 +145,9 @@ fn a_node_that_was_cut_off_is_as_fast_as_before_when_it_is_back_and_a_slow_one_i
         }
         let mut round = std::mem::take(&mut bench.dispatched).into_iter();
         let ((_, node, _), (other, ..)) = (round.next().unwrap(), round.next().unwrap());
-        let pace = |bench: &Bench| bench.engine.nodes.get(node).unwrap().view(|_| None).unwrap().pace.unwrap();
+        let pace = |bench: &Bench| {
+            bench.engine.nodes.get(node).unwrap().view(|_| None, |_, cost| cost).unwrap().pace.unwrap()
+        };
         let before = pace(&bench);
         bench.wait(10);
         bench.end(other, done(b""));
@@ -174,8 +176,8 @@ struct Early {
 }
 
 impl Job for Early {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
-        self.counting.take_ready()
+    fn take_ready(&mut self, room: usize) -> Vec<TaskSpec> {
+        self.counting.take_ready(room)
     }
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
         self.counting.complete(task, output)

@@ -21,7 +21,7 @@ pub use request::{Batches, InferenceOrder, InferenceRequest, MOST_IN_BATCH, Mode
 pub use task::{InferenceMetrics, InferenceTask};
 
 use super::{
-    BadAnswer, Effect, Figures, Files, Job, JobError, JobKind, Needs, Progress, Saved, Source, TaskInput,
+    BadAnswer, Effect, Figures, Files, Job, JobError, JobKind, Measure, Needs, Progress, Saved, Source, TaskInput,
     TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
@@ -205,8 +205,15 @@ impl InferenceJob {
 }
 
 impl Job for InferenceJob {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
-        let room = 64_usize.saturating_sub(self.open.len());
+    fn measure(&self) -> Measure {
+        Measure::Queries
+    }
+
+    fn unmade(&self) -> u64 {
+        self.todo.count().div_ceil(u64::from(self.request.batches.next(self.times.query_s()).max(1)))
+    }
+
+    fn take_ready(&mut self, room: usize) -> Vec<TaskSpec> {
         let mut ready = Vec::new();
         while ready.len() < room {
             let most = self.request.batches.next(self.times.query_s());

@@ -17,6 +17,11 @@ impl Ranges {
         self.0.first_key_value().map(|(&start, &end)| (start, end))
     }
 
+    /// How many queries are in them.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|(start, end)| end - start).sum()
+    }
+
     /// Takes out `start..end`; whether all of it was there.
     pub(super) fn take(&mut self, start: u64, end: u64) -> bool {
         let Some((&from, &to)) = self.0.range(..=start).next_back().filter(|(_, to)| **to >= end) else {

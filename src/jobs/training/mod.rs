@@ -183,7 +183,7 @@ impl TrainingJob {
             // Forward, backward, gradient: two operations each for a weight and a row.
             cost: 6.0 * parameters * part.rows as f64 * f64::from(self.request.epochs),
             for_originals: self.request.method.is_none(),
-            queries: 1,
+            queries: 0,
         }
     }
 
@@ -241,7 +241,7 @@ fn form(request: &TrainingRequest, corpus: &Corpus) -> Result<Form, JobError> {
 }
 
 impl Job for TrainingJob {
-    fn take_ready(&mut self) -> Vec<TaskSpec> {
+    fn take_ready(&mut self, _: usize) -> Vec<TaskSpec> {
         let far_ahead = self.unmeasured.len() > MOST_UNMEASURED;
         if self.handed_out || self.round > self.request.rounds || far_ahead || self.time_is_up {
             return Vec::new();

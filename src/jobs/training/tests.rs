@@ -56,8 +56,8 @@ fn weights(order: [usize; 3]) -> Digest {
     let blobs = shards();
     let mut job = job(&blobs, 2);
     for round in [1, 2] {
-        let tasks = job.take_ready();
-        assert!(job.take_ready().is_empty(), "tasks are handed out once");
+        let tasks = job.take_ready(usize::MAX);
+        assert!(job.take_ready(usize::MAX).is_empty(), "tasks are handed out once");
         let mut effects = Vec::new();
         for place in order {
             effects = job.complete(tasks[place].id, &answer(&tasks[place], &blobs)).expect("a good answer");
@@ -66,7 +66,7 @@ fn weights(order: [usize; 3]) -> Digest {
             matches!(effects.as_slice(), [Effect::Save, Effect::Evaluate { round: Round(r), .. }] if *r == round)
         );
     }
-    assert!(job.take_ready().is_empty());
+    assert!(job.take_ready(usize::MAX).is_empty());
     assert_eq!(job.evaluated(Round(1), &worth(0.5)).len(), 1);
     match job.evaluated(Round(2), &worth(0.25)).pop() {
         Some(Effect::Finished { weights, .. }) => weights,
@@ -92,7 +92,7 @@ fn flat_change(value: f32) -> Vec<u8> {
 fn after_one_round(order: [usize; 3], changes: [f32; 3]) -> (Mlp<f32>, Mlp<f32>) {
     let blobs = shards();
     let mut job = job(&blobs, 1);
-    let tasks = job.take_ready();
+    let tasks = job.take_ready(usize::MAX);
     let TaskInput::Made(weights) = &tasks[0].inputs[1] else { panic!("weights") };
     let (before, _) = Mlp::from_safetensors(weights.bytes()).expect("weights");
     let mut effects = Vec::new();
@@ -128,7 +128,7 @@ fn changes_are_added_in_the_order_of_shards() {
 
 #[test]
 fn paths_are_as_the_original_nodes_expect_them() {
-    let tasks = job(&shards(), 1).take_ready();
+    let tasks = job(&shards(), 1).take_ready(usize::MAX);
     let [TaskInput::Shard { path, .. }, _] = tasks[0].inputs.as_slice() else { panic!("shard and weights") };
     assert_eq!(path, "dir/train.txt");
 }
@@ -137,7 +137,7 @@ fn paths_are_as_the_original_nodes_expect_them() {
 fn bad_answers_change_nothing() {
     let blobs = shards();
     let mut job = job(&blobs, 1);
-    let tasks = job.take_ready();
+    let tasks = job.take_ready(usize::MAX);
     let good = answer(&tasks[0], &blobs);
     let metrics = |text: &str| TaskOutput { metrics: text.to_owned(), ..good.clone() };
     let other_shape = Mlp::<f32>::zeros(&Shape::new([2, 5, 3]).expect("a shape")).to_safetensors(None);
@@ -164,7 +164,7 @@ fn training_waits_for_measuring_when_it_is_far_ahead() {
     let mut job = job(&blobs, 10);
     let mut ahead = 0;
     loop {
-        let tasks = job.take_ready();
+        let tasks = job.take_ready(usize::MAX);
         if tasks.is_empty() {
             break;
         }
@@ -175,7 +175,7 @@ fn training_waits_for_measuring_when_it_is_far_ahead() {
     }
     assert_eq!(ahead, 3);
     job.evaluated(Round(1), &worth(0.5));
-    assert_eq!(job.take_ready().len(), 3);
+    assert_eq!(job.take_ready(usize::MAX).len(), 3);
 }
 
 #[test]
@@ -222,7 +222,7 @@ impl Still {
     }
 
     fn train(&mut self) {
-        for (task, rows) in self.job.take_ready().iter().zip([3, 5, 2]) {
+        for (task, rows) in self.job.take_ready(usize::MAX).iter().zip([3, 5, 2]) {
             let metrics = format!(r#"{{"training_error": 0.5, "rows": {rows}, "epochs": 1}}"#);
             let output = TaskOutput { bytes: flat_change(0.0), metrics };
             self.job.complete(task.id, &output).expect("a good answer");
@@ -271,7 +271,7 @@ fn a_job_whose_time_is_up_ends_with_the_best_it_has() {
     let mut early = Still::new(r#""max_time_s": 2.5"#);
     early.train();
     assert_eq!(result(&early.job.time_is_up()), None, "nothing is measured yet");
-    assert!(early.job.take_ready().is_empty(), "and nothing more is begun");
+    assert!(early.job.take_ready(usize::MAX).is_empty(), "and nothing more is begun");
     assert_eq!(result(&early.round(0.9)), Some(1));
 }
 
@@ -285,7 +285,7 @@ fn replicas_are_even_parts_of_all_rows() {
     );
     let blobs = shards();
     let mut job = TrainingJob::start(&parameters, corpus(&blobs)).expect("a job");
-    let tasks = job.take_ready();
+    let tasks = job.take_ready(usize::MAX);
     assert_eq!(tasks.len(), 2);
     let parts: Vec<PartTask> = tasks.iter().map(|task| serde_json::from_str(&task.parameters).unwrap()).collect();
     assert_eq!((parts[0].first_row, parts[0].rows, tasks[0].inputs.len()), (0, 5, 3));
@@ -308,7 +308,7 @@ fn replicas_are_even_parts_of_all_rows() {
             run(&task.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0))).expect("an answer");
         job.complete(task.id, &output).expect("a good answer");
     }
-    assert_eq!(job.take_ready().len(), 2, "the next round");
+    assert_eq!(job.take_ready(usize::MAX).len(), 2, "the next round");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
     let blobs = shards();
     let parameters = format!(r#"{{"rounds": 5, "epochs": 2, "hidden": [4], "eta": 0.01, "seed": 7{more}}}"#);
     let mut job = (KIND.start)(&parameters, corpus(&blobs).into()).expect("a job");
-    let mut tasks: VecDeque<TaskSpec> = job.take_ready().into();
+    let mut tasks: VecDeque<TaskSpec> = job.take_ready(usize::MAX).into();
     let mut measures: VecDeque<Effect> = VecDeque::new();
     let (mut saved, mut since): (Option<Saved>, Vec<(TaskId, TaskOutput)>) = (None, Vec::new());
     for step in 0..10_000 {
@@ -351,7 +351,7 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
                 None => (KIND.start)(&parameters, corpus(&blobs).into()).expect("the job"),
             };
             measures = job.reopened().into();
-            tasks = job.take_ready().into();
+            tasks = job.take_ready(usize::MAX).into();
             for (task, output) in &since {
                 assert!(job.complete(*task, output).expect("a good answer").is_empty());
                 tasks.retain(|open| open.id != *task);
@@ -386,7 +386,7 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
                 Effect::Closed { .. } | Effect::Failed { .. } => {}
             }
         }
-        tasks.extend(job.take_ready());
+        tasks.extend(job.take_ready(usize::MAX));
     }
     panic!("the job does not end")
 }
@@ -415,7 +415,7 @@ fn what_was_not_saved_by_a_job_is_refused() {
     let blobs = shards();
     let parameters = r#"{"rounds": 2, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7}"#;
     let mut job = (KIND.start)(parameters, corpus(&blobs).into()).expect("a job");
-    let tasks = job.take_ready();
+    let tasks = job.take_ready(usize::MAX);
     tasks.iter().for_each(|task| drop(job.complete(task.id, &answer(task, &blobs)).expect("a good answer")));
     let good = job.save();
     assert!((KIND.resume)(parameters, corpus(&blobs).into(), &good).is_ok());
@@ -441,7 +441,7 @@ fn a_round_may_close_without_its_last_tasks_and_says_so() {
             format!(r#"{{"rounds": 1, "epochs": 1, "hidden": [4], "eta": 0.01, "seed": 7, {early}}}"#);
         let mut job = (KIND.start)(&parameters, corpus(&blobs).into()).expect("a job");
         assert_eq!(job.quorum(), Some(Quorum { share: 0.5, deadline: Some(Duration::from_secs(2)) }));
-        let tasks = job.take_ready();
+        let tasks = job.take_ready(usize::MAX);
         assert!(job.close_early().is_empty(), "not without any answer");
         for task in tasks.iter().enumerate().filter(|(place, _)| !left.contains(place)).map(|(_, task)| task) {
             job.complete(task.id, &answer(task, &blobs)).expect("a good answer");
