@@ -8,7 +8,7 @@ use roundtable::client::Report;
 use roundtable::data::shared::Blob;
 use roundtable::ingest::{self, LastColumn, LoadedShard};
 use roundtable::jobs::inference::Models;
-use roundtable::jobs::{self, Corpus, Effect, Shard, TaskInput};
+use roundtable::jobs::{self, Corpus, Effect, Shard, TaskInput, Workbench};
 use roundtable::types::Digest;
 use roundtable::{data, model};
 use std::error::Error;
