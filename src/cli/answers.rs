@@ -41,6 +41,14 @@ fn document(output: &Output, line: &Line) -> Value {
     Value::Object(told)
 }
 
+/// What went wrong with writing, whoever wraps it.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 /// Writes CSV: input, row, error, node, then label and probability for each of the likeliest, or the value.
 pub(super) fn write_csv(output: &Output, out: &mut impl Write) -> io::Result<()> {
     let mut writer = csv::Writer::from_writer(out);
@@ -50,7 +58,7 @@ pub(super) fn write_csv(output: &Output, out: &mut impl Write) -> io::Result<()>
         0 => head.push("value".to_owned()),
         top => head.extend((1..=top).flat_map(|place| [format!("label{place}"), format!("probability{place}")])),
     }
-    writer.write_record(&head)?;
+    writer.write_record(&head).map_err(plain)?;
     for line in output.lines() {
         let row = line.row.map_or_else(String::new, |row| row.to_string());
         let error = if let Said::Error(why) = line.said { why } else { "" };
@@ -65,7 +73,7 @@ pub(super) fn write_csv(output: &Output, out: &mut impl Write) -> io::Result<()>
             }
         }
         fields.resize(head.len(), String::new());
-        writer.write_record(&fields)?;
+        writer.write_record(&fields).map_err(plain)?;
     }
     writer.flush()
 }

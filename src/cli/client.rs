@@ -15,8 +15,7 @@ use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Have a coordinator train a network, and read the result
@@ -230,18 +229,28 @@ fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
     output::can_write(path).with_context(|| format!("{flag} {shown}: it cannot be written"))
 }
 
-/// Whether Ctrl-C was pressed; the second time ends the program at once.
+/// What the command at work does when Ctrl-C is pressed, and how often it was: a console has many commands.
+static INTERRUPTS: Mutex<(&str, u32)> = Mutex::new(("", 0));
+
+/// Whether Ctrl-C was pressed since now; the second time ends the program at once.
 pub(super) fn interrupts(doing: &'static str) -> anyhow::Result<impl Fn() -> bool> {
-    let count = Arc::new(AtomicU32::new(0));
-    let counted = count.clone();
-    let on_signal = move || {
-        if counted.fetch_add(1, Ordering::Relaxed) > 0 {
-            std::process::exit(130);
-        }
-        eprintln!("{doing}; Ctrl-C again to leave at once");
-    };
-    ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
-    Ok(move || count.load(Ordering::Relaxed) > 0)
+    static LISTENS: Once = Once::new();
+    let interrupts = || INTERRUPTS.lock().unwrap_or_else(PoisonError::into_inner);
+    *interrupts() = (doing, 0);
+    let mut listening = Ok(());
+    LISTENS.call_once(|| {
+        let on_signal = move || {
+            let mut interrupts = interrupts();
+            interrupts.1 += 1;
+            if interrupts.1 > 1 {
+                std::process::exit(130);
+            }
+            eprintln!("{}; Ctrl-C again to leave at once", interrupts.0);
+        };
+        listening = ctrlc::set_handler(on_signal);
+    });
+    listening.context("cannot listen for Ctrl-C")?;
+    Ok(move || interrupts().1 > 0)
 }
 
 pub(super) fn failure(error: ClientError) -> Failure {

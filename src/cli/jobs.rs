@@ -76,6 +76,28 @@ impl Run for Job {
     }
 }
 
+/// Tell all of one job, or list those there are
+#[derive(Args, Debug)]
+pub(super) struct JobInfo {
+    /// Its number
+    job: Option<String>,
+    #[command(flatten)]
+    coordinators: Coordinators,
+    /// Print a JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run for JobInfo {
+    fn run(self) -> Result<(), Failure> {
+        let Self { job, coordinators, json } = self;
+        match job {
+            Some(job) => Job { job, coordinators, json }.run(),
+            None => Jobs { coordinators, json }.run(),
+        }
+    }
+}
+
 /// How long a job that is told to end may take to.
 const TO_END: Duration = Duration::from_secs(30);
 /// How many milliseconds a look at it waits for news.

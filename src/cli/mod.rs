@@ -3,6 +3,7 @@
 mod answers;
 mod client;
 mod compute_node;
+mod console;
 mod coordinator;
 mod coordinators;
 mod demo;
@@ -49,6 +50,7 @@ const COMMANDS: &[Command] = &[
     command::<demo::Demo>("demo"),
     command::<jobs::Jobs>("jobs"),
     command::<jobs::Job>("job"),
+    command::<jobs::JobInfo>("job-info"),
     command::<watch::Watch>("watch"),
     command::<jobs::Cancel>("cancel"),
     command::<jobs::Resume>("resume"),
@@ -57,6 +59,7 @@ const COMMANDS: &[Command] = &[
     command::<figures::JobStats>("job-stats"),
     command::<figures::Assignments>("assignments"),
     command::<figures::SetBatchSize>("set-batch-size"),
+    command::<console::Console>("console"),
     command::<predict::Predict>("predict"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
@@ -134,18 +137,22 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => Ok(()),
         }
     });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(e)) => {
+    result.map_or_else(report_failure, |()| ExitCode::SUCCESS)
+}
+
+/// Says why a command did not succeed; the exit code that says it, too.
+fn report_failure(failure: Failure) -> ExitCode {
+    match failure {
+        Failure::Usage(e) => {
             // Help and version come this way too; if they cannot be printed there is nobody to tell.
             let _ = e.print();
             ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
         }
-        Err(Failure::Input(e)) => complain(&e, 2),
-        Err(Failure::Run(e)) => complain(&e, 1),
-        Err(Failure::NobodyReads) => ExitCode::SUCCESS,
-        Err(Failure::Told(code)) => ExitCode::from(code),
-        Err(Failure::Interrupted(what)) => {
+        Failure::Input(e) => complain(&e, 2),
+        Failure::Run(e) => complain(&e, 1),
+        Failure::NobodyReads => ExitCode::SUCCESS,
+        Failure::Told(code) => ExitCode::from(code),
+        Failure::Interrupted(what) => {
             eprintln!("{what}");
             ExitCode::from(130)
         }

@@ -5,7 +5,7 @@ pub mod inference;
 mod leader;
 mod report;
 
-pub use leader::Leader;
+pub use leader::{Connection, Leader};
 pub use report::{Confusion, NodeLine, Report, RoundLine, Span};
 
 use crate::data::Encoded;
@@ -15,7 +15,6 @@ use crate::rpc::{self, Address, Dialer, RpcError};
 use crate::types::Digest;
 use crate::wire::blobs::TBlobStoreSyncClient;
 use crate::wire::coordinator::{JobRequest, JobState, JobStatus, Shard, TCoordinatorSyncClient};
-use leader::Connection;
 use std::cell::RefCell;
 use std::path::Path;
 use std::time::{Duration, Instant};

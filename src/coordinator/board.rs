@@ -2,7 +2,7 @@
 
 use crate::data::shared::Blob;
 use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
-use crate::jobs::Progress;
+use crate::jobs::{Figures, Progress};
 use crate::ledger::{History, JobOrder, Ledger};
 use crate::types::{Digest, JobId, NodeId};
 use std::collections::BTreeMap;
@@ -90,7 +90,7 @@ impl Posted {
         let status = Status {
             state: history.state.clone(),
             progress: Progress { round: rounds, rounds, tasks_done: 0, tasks: 0 },
-            figures: None,
+            figures: figures_of(history),
             queries: None,
             closed: Vec::new(),
             nodes_busy: 0,
@@ -115,6 +115,12 @@ impl Posted {
             ..Self::new(history.order.clone(), 0)
         }
     }
+}
+
+/// What an inference job that has ended has done, as far as that is known.
+fn figures_of(history: &History) -> Option<Figures> {
+    history.order.corpus.model()?;
+    Some(history.finish.as_ref().and_then(|finish| finish.figures).unwrap_or_default())
 }
 
 /// Watchers that come from another leader are not to find the version that they know: the time makes it differ.

@@ -391,7 +391,7 @@ pub struct RoundResult {
 }
 
 /// What an inference job has done. Times are seconds from the start of a query's batch on its node to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Queries answered.
     pub done: u64,

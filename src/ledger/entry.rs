@@ -12,7 +12,7 @@
 use super::told::{ClosedRound, Finish, NodeStanding, State};
 use super::{JobOrder, Ledger, Record};
 use crate::data::shared::Blob;
-use crate::jobs::{Saved, TaskOutput};
+use crate::jobs::{Figures, Saved, TaskOutput};
 use crate::model::Measured;
 use crate::types::{Digest, Epoch, JobId, NodeId, Round, TaskId};
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,8 @@ struct FinishLine {
     round: Round,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     measured: Option<Box<Measured>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    figures: Option<Figures>,
 }
 
 impl Entry {
@@ -179,8 +181,12 @@ fn line(record: &Record, keep: &mut dyn FnMut(Arc<Blob>) -> Digest) -> Line {
             Line::Closed { job, round: ClosedRound::clone(&round), nodes, elapsed }
         }
         Record::Ended { job, state, finish, nodes, elapsed } => {
-            let finish =
-                finish.map(|Finish { model, round, measured }| FinishLine { model: keep(model), round, measured });
+            let finish = finish.map(|Finish { model, round, measured, figures }| FinishLine {
+                model: keep(model),
+                round,
+                measured,
+                figures,
+            });
             Line::Ended { job, state, finish, nodes, elapsed }
         }
         Record::Resumed { job, elapsed } => Line::Resumed { job, elapsed },
@@ -206,8 +212,8 @@ fn record(line: Line, find: &mut dyn FnMut(Digest) -> Option<Arc<Blob>>) -> Opti
         Line::Ended { job, state, finish, nodes, elapsed } => {
             let finish = match finish {
                 None => None,
-                Some(FinishLine { model, round, measured }) => {
-                    Some(Finish { model: find(model)?, round, measured })
+                Some(FinishLine { model, round, measured, figures }) => {
+                    Some(Finish { model: find(model)?, round, measured, figures })
                 }
             };
             Record::Ended { job, state, finish, nodes, elapsed }

@@ -51,7 +51,7 @@ fn closed(round: u32, loss: f64) -> Arc<ClosedRound> {
 fn finish(seed: u8, size: usize) -> Finish {
     let answers = Answers::Classes { confusion: Vec::new(), calibration_error: f64::NAN.max(0.5) };
     let measured = Measured { rows: 10, error: 0.1, loss: f64::INFINITY, answers };
-    Finish { model: blob(size, seed), round: Round(3), measured: Some(Box::new(measured)) }
+    Finish { model: blob(size, seed), round: Round(3), measured: Some(Box::new(measured)), figures: None }
 }
 
 fn standing() -> NodeStanding {

@@ -1,7 +1,7 @@
 //! Owns what is told of a job to those who watch it, and kept: how it ended, its rounds, what nodes did for it.
 
 use crate::data::shared::Blob;
-use crate::jobs::RoundResult;
+use crate::jobs::{Figures, RoundResult};
 use crate::model::Measured;
 use crate::types::{Digest, NodeId, Round, TaskId};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,8 @@ pub struct Finish {
     pub round: Round,
     /// What it is worth, if it is a model.
     pub measured: Option<Box<Measured>>,
+    /// What it has done, if it answers queries.
+    pub figures: Option<Figures>,
 }
 
 impl PartialEq for Finish {

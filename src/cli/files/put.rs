@@ -79,6 +79,9 @@ pub(in crate::cli) struct PutAll {
     /// What stands before the file names in the store
     #[arg(long, default_value = "", value_name = "TEXT")]
     prefix: String,
+    /// Only so many of them, by name
+    #[arg(long, value_name = "N")]
+    count: Option<usize>,
     #[command(flatten)]
     put: PutOptions,
 }
@@ -113,7 +116,7 @@ impl PutAll {
         let mut found: Vec<(PathBuf, String)> = Vec::new();
         for path in paths {
             let path = path.context("a directory cannot be read")?;
-            if !path.is_file() {
+            if !path.is_file() || self.count.is_some_and(|count| found.len() >= count) {
                 continue;
             }
             let name = path.file_name().and_then(|name| name.to_str());
