@@ -273,9 +273,9 @@ impl Share {
         cost * account.pace.unwrap_or(FIRST_GUESS / account.first_cost)
     }
 
-    /// Whether it is known what tasks of a job take.
-    pub(super) fn is_known(&self, job: JobId) -> bool {
-        self.accounts.get(&job).is_some_and(|account| account.pace.is_some())
+    /// The seconds that a unit of cost of a job usually takes, if any of its tasks has been done.
+    pub(super) fn pace(&self, job: JobId) -> Option<f64> {
+        self.accounts.get(&job)?.pace
     }
 
     /// The seconds that an attempt at a task of this cost is charged with until it has ended.
