@@ -29,8 +29,8 @@ fn rate(summary: &SharedSummary, job: usize, at: Duration, window: Duration) -> 
     answers.map(|count| f64::from(*count)).sum::<f64>() / at.saturating_sub(from).as_secs_f64().max(1e-9)
 }
 
-/// How far the inference jobs are apart that were there for all of the `window` before `at`, and had come `settled` before
-/// `at`; `None` if that is fewer than two.
+/// How far the inference jobs are apart that were there for all of the `window` before `at` and for as long after it, and had
+/// come `settled` before `at`; `None` if that is fewer than two. One that is about to end has nothing left to share for.
 pub fn gap(
     setup: &Shared,
     summary: &SharedSummary,
@@ -43,7 +43,7 @@ pub fn gap(
         let ended = summary.jobs.get(place).and_then(|of| of.ended);
         matches!(job.work, SharedWork::Inference { .. })
             && job.arrives <= since
-            && ended.is_none_or(|ended| ended >= at)
+            && ended.is_none_or(|ended| ended >= at + window)
     };
     let there = setup.jobs.iter().enumerate().filter(is_there);
     let rates: Vec<f64> = there.map(|(place, job)| rate(summary, place, at, window) / job.weight).collect();

@@ -36,6 +36,8 @@ mod queries;
 mod queue;
 mod setup;
 mod shared;
+#[cfg(test)]
+mod shared_tests;
 mod store;
 mod summary;
 mod term;

@@ -62,6 +62,7 @@ pub struct SharedJob {
 }
 
 /// A cluster and its jobs.
+#[derive(Debug)]
 pub struct Shared {
     /// Who gets which task.
     pub policy: &'static PolicyRow,
@@ -71,6 +72,10 @@ pub struct Shared {
     pub nodes: Vec<NodeSetup>,
     /// By which share tasks take more or less than usual.
     pub spread: f64,
+    /// The probability that a node refuses a task.
+    pub refuse: f64,
+    /// The probability that a node is lost when it is at a task; it is back at once.
+    pub lose: f64,
     /// The jobs, numbered from 1 in this order.
     pub jobs: Vec<SharedJob>,
     /// When to end at the latest.
@@ -118,7 +123,7 @@ enum What {
     Hello(u32),
     Arrives(usize),
     Done(AttemptId),
-    Lost(AttemptId),
+    Ends(AttemptId, Outcome),
     Committed,
     Tick,
 }
@@ -194,6 +199,10 @@ pub fn simulate_shared(setup: &Shared, stopwatch: &dyn Fn() -> Duration) -> Shar
     summary
 }
 
+fn lost() -> Outcome {
+    Outcome::Lost { reason: "went away".to_owned() }
+}
+
 impl Cluster<'_> {
     fn happens(&mut self, what: What) {
         let event = match what {
@@ -214,9 +223,8 @@ impl Cluster<'_> {
                 self.is_committing = false;
                 Event::Committed { records: self.records }
             }
-            What::Lost(attempt) => {
+            What::Ends(attempt, outcome) => {
                 self.running.remove(&attempt);
-                let outcome = Outcome::Lost { reason: "hung up".to_owned() };
                 Event::Ended { attempt, outcome, traffic: Traffic::default() }
             }
             What::Done(attempt) => match self.done(attempt) {
@@ -287,7 +295,7 @@ impl Cluster<'_> {
                     self.next.entry((node.0, place)).or_default().push(next.id.shard);
                 }
             }
-            Action::Abandon { attempt, .. } => self.queue.push(self.now + LATENCY, What::Lost(attempt)),
+            Action::Abandon { attempt, .. } => self.queue.push(self.now + LATENCY, What::Ends(attempt, lost())),
             Action::Record(_) => {
                 self.records += 1;
                 if !std::mem::replace(&mut self.is_committing, true) {
@@ -322,6 +330,11 @@ impl Cluster<'_> {
         let output = output.unwrap_or(TaskOutput { bytes: Vec::new(), metrics: String::new() });
         let since = self.now + LATENCY;
         self.running.insert(attempt, Running { job: place, queries: task.queries, since, output });
+        if self.chance.random::<f64>() < self.setup.refuse {
+            self.queue.push(since + LATENCY, What::Ends(attempt, Outcome::Refused));
+        } else if self.chance.random::<f64>() < self.setup.lose {
+            self.queue.push(since + takes / 2, What::Ends(attempt, lost()));
+        }
         self.queue.push(since + takes + LATENCY, What::Done(attempt));
         if let Some(of) = self.summary.jobs.get_mut(place) {
             of.first_sent.get_or_insert(since.since(Time(job.arrives)));

@@ -12,9 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Windows over which rates are compared, and how long after its arrival a job is.
+/// The window of the rate at the end.
 const WINDOW: Duration = Duration::from_secs(2);
-const SETTLED: Duration = Duration::from_secs(3);
 /// The most jobs that are drawn.
 const MOST_DRAWN: u32 = 10_000;
 
@@ -103,7 +102,9 @@ impl Simulate {
             }
             Jobs::These(jobs) => jobs.clone(),
         };
-        Shared { policy, seed: self.seed, nodes, spread: self.spread, jobs, until: self.sharing.span }
+        let refuse = if policy.nodes_may_refuse { self.load } else { 0.0 };
+        let (seed, spread, until) = (self.seed, self.spread, self.sharing.span);
+        Shared { policy, seed, nodes, spread, refuse, lose: 0.0, jobs, until }
     }
 
     fn write(&self, path: &PathBuf, runs: &[(Shared, SharedSummary)]) -> Result<(), Failure> {
@@ -168,13 +169,16 @@ fn lay_out(setup: &Shared, summary: &SharedSummary) -> Vec<String> {
             of.ended.map_or_else(|| format!("{last:.1}/s"), |at| format!("ended at {}", seconds(at))),
         ]);
     }
-    let fair = |settled| Fairness::of(setup, summary, WINDOW, settled);
+    let fair = |window: u64, settled: u64| {
+        Fairness::of(setup, summary, Duration::from_secs(window), Duration::from_secs(settled))
+    };
     let gap =
         |of: Fairness| format!("{} (at {}; {} moments)", percent(of.worst), seconds(of.worst_at), of.moments);
     let per = |time: Duration, count: u64| format!("{:.1} us", time.as_secs_f64() * 1e6 / count.max(1) as f64);
     let figures = [
-        ("widest gap, 3 s after each arrival".to_owned(), gap(fair(SETTLED))),
-        ("widest gap, 6 s after each arrival".to_owned(), gap(fair(2 * SETTLED))),
+        ("widest gap over 2 s, from 3 s on".to_owned(), gap(fair(2, 3))),
+        ("widest gap over 4 s, from 6 s on".to_owned(), gap(fair(4, 6))),
+        ("widest gap over 10 s".to_owned(), gap(fair(10, 10))),
         ("slots at work".to_owned(), percent(summary.utilisation)),
         ("models loaded, of batches sent".to_owned(), format!("{} of {}", summary.loads, summary.dispatched)),
         ("batches foreseen".to_owned(), format!("{} of {}", summary.foreseen.0, summary.foreseen.1)),
