@@ -2,6 +2,7 @@
 //! wrong with it.
 
 mod seeds;
+mod shared;
 
 use super::{Failure, Run, duration, output, table};
 use crate::policy::{self, POLICIES, PolicyRow};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:\n  \
     roundtable simulate --nodes 100 --shards 1000 --load 0.5 --compare\n  \
     roundtable simulate --nodes 20 --shards 200 --coordinators 2 --faults crash=2,failover=1\n  \
+    roundtable simulate --nodes 10 --jobs 20msx2,100msx2@10s --report rates.html\n  \
     roundtable simulate --any --seeds 1000")]
 pub(super) struct Simulate {
     /// Compute nodes
@@ -82,10 +84,12 @@ pub(super) struct Simulate {
     /// gone, and how soon the others noticed; for each of the seeds
     #[arg(long, value_name = "MEMBERS", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(2..=1000))]
     gossip: Option<u32>,
+    #[command(flatten)]
+    sharing: shared::Sharing,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a page with plots to this file
+    /// Write a page with plots to this file, or, of jobs that share the nodes, an SVG if its name ends so
     #[arg(long, value_name = "PAGE.html")]
     report: Option<PathBuf>,
 }
@@ -157,6 +161,9 @@ impl Run for Simulate {
         if self.load >= 1.0 && rows.iter().any(|row| row.nodes_may_refuse) {
             return Err(Failure::Input(anyhow!("with --load 1 every node refuses every task; give less than 1")));
         }
+        if self.is_shared() {
+            return self.run_shared(rows[0]);
+        }
         if let Some(members) = self.gossip {
             self.gossip(members)?;
         }
@@ -170,12 +177,9 @@ impl Simulate {
             return Setup { bug: self.plant, ..Setup::random(seed) };
         }
         let work = Workload::counting(self.rounds, self.shards, self.task_time, self.spread, seed);
-        let groups = self.speeds.0.iter().flat_map(|&(count, speed)| std::iter::repeat_n(speed, count as usize));
-        let node = |speed| NodeSetup { speed, slots: self.slots as usize };
-        let nodes: Vec<NodeSetup> = groups.cycle().take(self.nodes as usize).map(node).collect();
         let mut setup = Setup {
             seed,
-            nodes,
+            nodes: self.nodes(),
             load: self.load,
             delay: self.delay,
             coordinators: self.coordinators as usize,
@@ -192,6 +196,12 @@ impl Simulate {
             }
         };
         setup
+    }
+
+    fn nodes(&self) -> Vec<NodeSetup> {
+        let groups = self.speeds.0.iter().flat_map(|&(count, speed)| std::iter::repeat_n(speed, count as usize));
+        let node = |speed| NodeSetup { speed, slots: self.slots as usize };
+        groups.cycle().take(self.nodes as usize).map(node).collect()
     }
 
     fn run_one(&self, rows: &[&'static PolicyRow]) -> Result<(), Failure> {

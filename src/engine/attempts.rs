@@ -1,5 +1,6 @@
 //! Owns what follows from the end of an attempt: an answer is taken once, and what came to nothing is done again.
 
+use super::pace::Taken;
 use super::{Action, Attempt, Engine, Outcome, Timer, Traffic};
 use crate::jobs::{BadAnswer, Effect, TaskOutput};
 use crate::ledger::{Record, Span, State};
@@ -85,8 +86,8 @@ impl Engine {
         counts.busy_s += answer.busy_s;
         run.answered(now, task);
         let copies = run.close(task, &mut self.line);
-        let load = self.line.share.load(job, cost);
-        self.nodes.change(node, |node| node.finished(now, taken, load));
+        let taken = Taken { job, cost, time: taken };
+        self.nodes.change(node, |node| node.finished(now, taken, &self.line.share));
         for copy in copies {
             self.overtaken(now, copy, actions);
         }
@@ -140,9 +141,9 @@ impl Engine {
             return;
         };
         self.abandon(id, Some(now), actions);
-        let load = self.line.share.load(job, cost);
+        let taken = Taken { job, cost, time: now.since(since) };
         let is_doubted = self.nodes.change(node, |known| {
-            known.took_longer_than(now, now.since(since), load);
+            known.pace.took_longer_than(now, taken, &self.line.share);
             known.is_doubted(now, since)
         });
         if is_doubted == Some(true) {

@@ -1,5 +1,6 @@
 //! Owns the tasks that are bound to one node and wait for a slot of it: by job, and of a job in the order in which they came.
 
+use super::share::Share;
 use crate::policy::Reason;
 use crate::types::{JobId, TaskId};
 use std::collections::{BTreeMap, VecDeque};
@@ -71,8 +72,8 @@ impl Queue {
         self.len == 0
     }
 
-    /// How long all should take; `load` tells it of a job's task of a cost.
-    pub(super) fn load(&self, load: impl Fn(JobId, f64) -> f64) -> f64 {
-        self.costs.iter().map(|(&job, &cost)| load(job, cost.max(0.0))).sum()
+    /// The seconds that all should take on a usual node.
+    pub(super) fn load(&self, share: &Share) -> f64 {
+        self.costs.iter().map(|(&job, &cost)| share.load(job, cost.max(0.0))).sum()
     }
 }

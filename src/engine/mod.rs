@@ -17,6 +17,7 @@ mod membership;
 mod messages;
 mod node;
 mod nodes;
+mod pace;
 mod patience;
 mod publish;
 mod quorum;
@@ -181,8 +182,7 @@ impl Engine {
                 let attempt = self.attempts.get(&id)?;
                 Some((attempt.since, self.line.share.load(attempt.job, attempt.cost)))
             };
-            let load = |job, cost| self.line.share.load(job, cost);
-            match node.and_then(|node| node.view(running, load)) {
+            match node.and_then(|node| node.view(running, &self.line.share)) {
                 Some(view) => self.cluster.set(now, view),
                 None => self.cluster.remove(id),
             }

@@ -1,6 +1,7 @@
 //! Owns what is known of one node: whether it answers, what it does, how fast it is and when to leave it alone.
 
 use super::bound::{Bound, Queue};
+use super::pace::{NEWEST, Pace, Taken};
 use super::share::Share;
 use super::{Action, Hello};
 use crate::policy::NodeView;
@@ -22,8 +23,6 @@ const REFUSAL_GROWTH: f64 = 1.5;
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 /// So many jobs are taken for those that a node has worked for lately.
 const LATELY: usize = 4;
-/// The weight of the newest observation in the running means.
-const NEWEST: f64 = 0.25;
 
 /// Whether a node answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -75,10 +74,7 @@ pub(super) struct Node {
     failures_in_row: u32,
     refusals_in_row: u32,
     refusal_rate: f64,
-    /// Seconds for a unit of cost, and when that was learnt.
-    pace: Option<(f64, Time)>,
-    /// The same of tasks that it has done, without those that were given up.
-    proven_pace: Option<(f64, Time)>,
+    pub(super) pace: Pace,
     /// How long to wait for its answer to a probe, or for a connection.
     pub(super) patience: Duration,
     /// The last probe, while it has not been answered.
@@ -110,8 +106,7 @@ impl Node {
             failures_in_row: 0,
             refusals_in_row: 0,
             refusal_rate: 0.0,
-            pace: None,
-            proven_pace: None,
+            pace: Pace::default(),
             patience: FIRST_PATIENCE,
             asked: None,
             last_heard: Time::default(),
@@ -276,7 +271,7 @@ impl Node {
         }
         if !self.is_ready() && !self.is_slow {
             // It was away: that its tasks took long says nothing about it.
-            self.pace = self.proven_pace;
+            self.pace.forget_unproven();
         }
         // An answer that was slow in coming may be slower next time.
         let took = self.asked.take().map_or(Duration::ZERO, |asked| now.since(asked));
@@ -331,41 +326,27 @@ impl Node {
         self.trouble = "refuses".to_owned();
     }
 
-    pub(super) fn finished(&mut self, now: Time, taken: Duration, cost: f64) {
+    pub(super) fn finished(&mut self, now: Time, taken: Taken, share: &Share) {
         self.last_heard = now;
         self.failures_in_row = 0;
         self.refusals_in_row = 0;
         self.refusal_rate -= NEWEST * self.refusal_rate;
-        self.took(now, taken, cost);
-        self.proven_pace = renewed(self.proven_pace, now, taken, cost);
+        self.pace.done(now, taken, share);
     }
 
-    /// A task took so long, or longer: it may have been given up.
-    pub(super) fn took(&mut self, now: Time, taken: Duration, cost: f64) {
-        self.pace = renewed(self.pace, now, taken, cost);
-    }
-
-    /// A task would have taken longer than this: that it was given up early makes no node faster.
-    pub(super) fn took_longer_than(&mut self, now: Time, taken: Duration, cost: f64) {
-        if self.pace.is_none_or(|(known, _)| taken.as_secs_f64() > known * cost) {
-            self.took(now, taken, cost);
-        }
-    }
-
-    /// It as policies see it, if it may have tasks; `running` tells since when an attempt runs, and its load, `load` that of
-    /// a job's task of this cost.
+    /// It as policies see it, if it may have tasks; `running` tells since when an attempt runs, and its load.
     pub(super) fn view(
         &self,
         running: impl Fn(AttemptId) -> Option<(Time, f64)>,
-        load: impl Fn(JobId, f64) -> f64,
+        share: &Share,
     ) -> Option<NodeView> {
-        let (pace, pace_since) = self.pace.unzip();
+        let (pace, pace_since) = self.pace.now(share).unzip();
         (self.is_ready() && self.member == Member::In).then(|| NodeView {
             id: self.id,
             slots: self.slots,
             running: self.running.iter().filter_map(|&attempt| running(attempt)).collect(),
             queued: self.queue.len(),
-            queued_cost: self.queue.load(load),
+            queued_cost: self.queue.load(share),
             pace,
             pace_since: pace_since.unwrap_or_default(),
             refusal_rate: self.refusal_rate,
@@ -396,11 +377,4 @@ impl Node {
 
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2u32.saturating_pow(times.min(20)))
-}
-
-/// A pace with what was learnt of one more task.
-fn renewed(known: Option<(f64, Time)>, now: Time, taken: Duration, cost: f64) -> Option<(f64, Time)> {
-    let newest = taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE);
-    let known = known.map_or(newest, |(known, _)| known);
-    Some((known + NEWEST * (newest - known), now))
 }

@@ -141,7 +141,7 @@ impl Engine {
         let Bound { job, task, cost, reason } = bound;
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let attempt = AttemptId(self.last_attempt + 1);
-        let reason = if self.line.share.is_known(job) { reason } else { reason.without_time() };
+        let reason = if self.line.share.pace(job).is_some() { reason } else { reason.without_time() };
         let is_copy = run.open(task).is_some_and(|(_, attempts)| !attempts.is_empty());
         let share = self.line.share.given(now, job);
         let share = if is_copy { ShareReason::Copy } else { share };

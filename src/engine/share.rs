@@ -273,9 +273,9 @@ impl Share {
         cost * account.pace.unwrap_or(FIRST_GUESS / account.first_cost)
     }
 
-    /// Whether it is known what tasks of a job take.
-    pub(super) fn is_known(&self, job: JobId) -> bool {
-        self.accounts.get(&job).is_some_and(|account| account.pace.is_some())
+    /// The seconds that a unit of cost of a job usually takes, if any of its tasks has been done.
+    pub(super) fn pace(&self, job: JobId) -> Option<f64> {
+        self.accounts.get(&job)?.pace
     }
 
     /// The seconds that an attempt at a task of this cost is charged with until it has ended.
@@ -324,7 +324,9 @@ impl Share {
     /// Whether a job has had so little more than `first`, the first in turn, that it may stay on a node.
     pub(super) fn may_stay(&self, job: JobId, first: JobId) -> bool {
         let (Some(its), Some(firsts)) = (self.turn(job), self.turn(first)) else { return false };
-        let together = its.priority == firsts.priority && its.holder == firsts.holder;
+        // One that has no node at all does not wait for those that have.
+        let waits = self.accounts.get(&first).is_some_and(|account| account.at_work > 0);
+        let together = waits && its.priority == firsts.priority && its.holder == firsts.holder;
         let growth = self.classes.get(&its.priority.0).map_or(0.0, |class| class.growth);
         together && its.holder == Holder::Queries && its.queries.0 - firsts.queries.0 <= STAYS * growth
     }

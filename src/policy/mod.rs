@@ -177,6 +177,7 @@ pub trait Policy: Send {
 }
 
 /// A policy as users name it.
+#[derive(Debug)]
 pub struct PolicyRow {
     /// Its number on the command line and on the wire.
     pub number: i32,

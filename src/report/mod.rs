@@ -6,6 +6,7 @@ mod figure;
 mod html;
 mod numbers;
 mod scale;
+mod shared;
 mod simulation;
 mod style;
 mod svg;
@@ -15,6 +16,7 @@ mod timeline;
 
 use crate::client::Report;
 use figure::Figure;
+pub use shared::shared;
 pub use simulation::{Simulated, simulated};
 use tally::Tally;
 

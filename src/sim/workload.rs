@@ -156,7 +156,7 @@ pub(super) fn measure(model: &Model, validation: &Blob) -> Result<Measured, Stri
     model::measure(model, &data).map_err(|e| e.to_string())
 }
 
-fn order(kind: &str, parameters: &str, corpus: &Corpus) -> Arc<JobOrder> {
+pub(super) fn order(kind: &str, parameters: &str, corpus: &Corpus) -> Arc<JobOrder> {
     let shard =
         |shard: &Shard| ShardRef { name: shard.name.clone(), digest: shard.blob.digest(), rows: shard.rows };
     let corpus = CorpusRef {

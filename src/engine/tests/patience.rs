@@ -146,7 +146,7 @@ fn a_node_that_was_cut_off_is_as_fast_as_before_when_it_is_back_and_a_slow_one_i
         let mut round = std::mem::take(&mut bench.dispatched).into_iter();
         let ((_, node, _), (other, ..)) = (round.next().unwrap(), round.next().unwrap());
         let pace = |bench: &Bench| {
-            bench.engine.nodes.get(node).unwrap().view(|_| None, |_, cost| cost).unwrap().pace.unwrap()
+            bench.engine.nodes.get(node).unwrap().view(|_| None, &bench.engine.line.share).unwrap().pace.unwrap()
         };
         let before = pace(&bench);
         bench.wait(10);
