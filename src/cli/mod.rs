@@ -1,5 +1,6 @@
 //! Owns the command line: the table of commands, how they end, and what they print.
 
+mod card_file;
 mod client;
 mod compute_node;
 mod coordinator;
@@ -15,6 +16,7 @@ mod model_file;
 mod nodes_file;
 mod output;
 mod predict;
+mod predict_locally;
 mod progress;
 mod recipes;
 mod report;
@@ -49,6 +51,7 @@ const COMMANDS: &[Command] = &[
     command::<jobs::Cancel>("cancel"),
     command::<jobs::Resume>("resume"),
     command::<predict::Predict>("predict"),
+    command::<predict_locally::PredictLocally>("predict-locally"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
     command::<simulate::Simulate>("simulate"),

@@ -189,3 +189,7 @@ fn numbers(card: &Card, colour: Colour) -> Result<Vec<[f32; 256]>, CardError> {
         false => wrong("std", format!("is {std:?}, which makes numbers that are not finite")),
     }
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -162,6 +162,11 @@ pub fn is_model(name: &str) -> bool {
     PREDICTORS.iter().any(|row| row.ending.eq_ignore_ascii_case(ending(name)))
 }
 
+/// The endings that models' names have, for messages: `.a, .b or .c`.
+pub fn endings() -> String {
+    files::known_extensions()
+}
+
 fn ending(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
@@ -185,7 +190,7 @@ pub fn load(
     let row = PREDICTORS.iter().find(|row| row.ending.eq_ignore_ascii_case(ending(name)) && (row.is)(bytes));
     match row {
         Some(row) => (row.load)(bytes, card, limits),
-        None => Err(PredictorError::Ending { name: name.to_owned(), known: files::known_extensions() }),
+        None => Err(PredictorError::Ending { name: name.to_owned(), known: endings() }),
     }
 }
 
@@ -214,3 +219,6 @@ pub fn pictures(
     };
     Ok(results.into_iter().map(answer).collect())
 }
+
+#[cfg(test)]
+mod tests;
