@@ -12,6 +12,8 @@ mod frame;
 mod idle;
 mod jpeg;
 mod mlp;
+mod network;
+mod peek;
 mod picture;
 mod resize;
 
@@ -140,9 +142,10 @@ pub const PREDICTORS: &[PredictorRow] = &[
     PredictorRow {
         ending: "onnx",
         about: "a model of ours, as `client --model-out` writes it",
-        is: |_| true,
+        is: peek::is_ours,
         load: |bytes, card, limits| mlp::load(bytes, "onnx", card, limits),
     },
+    PredictorRow { ending: "onnx", about: "a network of others", is: |_| true, load: network::load },
     PredictorRow {
         ending: "safetensors",
         about: "a model of ours, as `client --model-out` writes it",

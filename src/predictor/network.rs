@@ -5,7 +5,7 @@ use super::error::CardError;
 use super::frame::Frame;
 use super::idle::Idle;
 use super::peek;
-use super::{Answers, BadInput, Gives, Kind, KeepGoing, Limits, Predictor, PredictorError, Prepared};
+use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Predictor, PredictorError, Prepared};
 use crate::data::{MAX_COLUMNS, Row};
 use crate::graph::{self, Network, Scratch};
 use crate::model::to_probabilities;

@@ -18,10 +18,13 @@ pub(super) fn is_softmax(bytes: &[u8], output: &str) -> bool {
     let mut name = output.as_bytes();
     for _ in 0..HOPS {
         let Some(node) = nodes().find(|&node| Fields(node).any(|field| field == (2, name))) else { return false };
-        let field = |wanted| Fields(node).find(|&(number, _)| number == wanted).map_or(&[][..], |(_, field)| field);
+        let field =
+            |wanted| Fields(node).find(|&(number, _)| number == wanted).map_or(&[][..], |(_, field)| field);
         match field(4) {
             b"Softmax" => return true,
-            b"Identity" | b"Dropout" | b"Reshape" | b"Flatten" | b"Squeeze" | b"Unsqueeze" | b"Cast" => name = field(1),
+            b"Identity" | b"Dropout" | b"Reshape" | b"Flatten" | b"Squeeze" | b"Unsqueeze" | b"Cast" => {
+                name = field(1)
+            }
             _ => return false,
         }
     }
