@@ -11,6 +11,7 @@
 //! | [`types`] | ids and units |
 //! | [`data`] | data sets, from text and as blobs |
 //! | [`model`] | the network, its kernels, training, averaging, files |
+//! | [`graph`] | image networks of others, from ONNX |
 //! | [`policy`] | which node gets a task |
 //! | [`placement`] | which nodes hold copies of files |
 //! | [`predictor`] | models as those who ask see them: pictures or rows in, classes or values out |
@@ -70,6 +71,7 @@ pub mod coordinator;
 pub mod data;
 pub mod engine;
 pub mod gossip;
+pub mod graph;
 pub mod ingest;
 pub mod jobs;
 pub mod ledger;

@@ -1,6 +1,7 @@
 //! Owns the command line: the table of commands, how they end, and what they print.
 
 mod answers;
+mod card_file;
 mod client;
 mod compute_node;
 mod console;
@@ -19,6 +20,7 @@ mod model_file;
 mod nodes_file;
 mod output;
 mod predict;
+mod predict_locally;
 mod progress;
 mod recipes;
 mod report;
@@ -61,6 +63,7 @@ const COMMANDS: &[Command] = &[
     command::<figures::SetBatchSize>("set-batch-size"),
     command::<console::Console>("console"),
     command::<predict::Predict>("predict"),
+    command::<predict_locally::PredictLocally>("predict-locally"),
     command::<evaluate::Evaluate>("evaluate"),
     command::<report::ReportPage>("report"),
     command::<simulate::Simulate>("simulate"),

@@ -216,7 +216,7 @@ impl Card {
             let good = |&x: &f64| (x as f32).is_finite() && (key == "mean" || x >= f64::from(f32::MIN_POSITIVE));
             if let Some(bad) = numbers.iter().find(|x| !good(x)) {
                 let range = if key == "mean" { "finite" } else { "finite and above 0" };
-                return wrong(key, format!("has {bad}; its numbers must be {range}"));
+                return wrong(key, format!("has {bad:?}; its numbers must be {range}"));
             }
         }
         Ok(())

@@ -49,7 +49,7 @@ fn what_is_wrong_is_told_with_its_line() {
             "line 2: `mean` has 3 numbers; it must have 1, or 1: one a channel",
         ),
         ("mean = [nan]", "line 1: `mean` has NaN; its numbers must be finite"),
-        ("std = [1, 0, 1]", "line 1: `std` has 0; its numbers must be finite and above 0"),
+        ("std = [1, 0, 1]", "line 1: `std` has 0.0; its numbers must be finite and above 0"),
         ("std = [1e300]", "line 1: `std` has 1e300"),
         ("size = [9, 300]\nshorter-side = 256", "line 2: `shorter-side` is 256; it must be from 300 to 4096"),
         (

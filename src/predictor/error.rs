@@ -1,6 +1,7 @@
 //! Owns why a card, a picture or a query is of no use.
 
 use super::Kind;
+use crate::graph::GraphError;
 use crate::model::ModelError;
 
 /// What is wrong with a card.
@@ -48,6 +49,19 @@ pub enum PredictorError {
     /// Not one of our own models, or a damaged one; or the rows do not fit.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A network that cannot be read or run.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A network that takes neither pictures nor rows.
+    #[error(
+        "the network's input `{name}` is batch x {sizes:?}; pictures of 1 or 3 channels, or rows, can be given to it"
+    )]
+    Input {
+        /// The input's name.
+        name: String,
+        /// Its sizes without the batch.
+        sizes: Vec<usize>,
+    },
     /// A limit passed.
     #[error("{what} takes {bytes} bytes; the limit is {limit}")]
     TooBig {

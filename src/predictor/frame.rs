@@ -112,7 +112,7 @@ impl Frame {
                 let scale = (width as f64 / self.width as f64).min(height as f64 / self.height as f64) * self.crop;
                 let side = |length: usize, whole: usize| {
                     let kept = ((whole as f64 * scale) as usize).clamp(1, length);
-                    Side { skip: (length - kept).div_ceil(2), ..Side::all(kept, whole) }
+                    Side { skip: (length - kept) / 2, ..Side::all(kept, whole) }
                 };
                 (side(width, self.width), side(height, self.height), 0, 0)
             }
@@ -189,3 +189,7 @@ fn numbers(card: &Card, colour: Colour) -> Result<Vec<[f32; 256]>, CardError> {
         false => wrong("std", format!("is {std:?}, which makes numbers that are not finite")),
     }
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

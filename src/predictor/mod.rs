@@ -12,6 +12,8 @@ mod frame;
 mod idle;
 mod jpeg;
 mod mlp;
+mod network;
+mod peek;
 mod picture;
 mod resize;
 
@@ -140,9 +142,10 @@ pub const PREDICTORS: &[PredictorRow] = &[
     PredictorRow {
         ending: "onnx",
         about: "a model of ours, as `client --model-out` writes it",
-        is: |_| true,
+        is: peek::is_ours,
         load: |bytes, card, limits| mlp::load(bytes, "onnx", card, limits),
     },
+    PredictorRow { ending: "onnx", about: "a network of others", is: |_| true, load: network::load },
     PredictorRow {
         ending: "safetensors",
         about: "a model of ours, as `client --model-out` writes it",
@@ -160,6 +163,11 @@ pub const PREDICTORS: &[PredictorRow] = &[
 /// Whether a file of this name may be a model.
 pub fn is_model(name: &str) -> bool {
     PREDICTORS.iter().any(|row| row.ending.eq_ignore_ascii_case(ending(name)))
+}
+
+/// The endings that models' names have, for messages: `.a, .b or .c`.
+pub fn endings() -> String {
+    files::known_extensions()
 }
 
 fn ending(name: &str) -> &str {
@@ -185,7 +193,7 @@ pub fn load(
     let row = PREDICTORS.iter().find(|row| row.ending.eq_ignore_ascii_case(ending(name)) && (row.is)(bytes));
     match row {
         Some(row) => (row.load)(bytes, card, limits),
-        None => Err(PredictorError::Ending { name: name.to_owned(), known: files::known_extensions() }),
+        None => Err(PredictorError::Ending { name: name.to_owned(), known: endings() }),
     }
 }
 
@@ -214,3 +222,6 @@ pub fn pictures(
     };
     Ok(results.into_iter().map(answer).collect())
 }
+
+#[cfg(test)]
+mod tests;

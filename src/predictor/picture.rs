@@ -117,3 +117,7 @@ fn upright(mut picture: DynamicImage, orientation: Orientation, gray: bool) -> P
 fn luminance(&[red, green, blue]: &[u8; 3]) -> u8 {
     ((u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471 + 0x8000) >> 16) as u8
 }
+
+#[cfg(test)]
+#[path = "picture_tests.rs"]
+mod tests;

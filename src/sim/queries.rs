@@ -62,7 +62,7 @@ impl Job for Queries {
             return Ok(Vec::new());
         }
         let model = Arc::new(Blob::new(Vec::new()));
-        Ok(vec![Effect::Finished { weights: model.digest(), model, round: Round(1), measured: worth() }])
+        Ok(vec![Effect::Finished { weights: model.digest(), model, round: Round(1), measured: Some(worth()) }])
     }
 
     fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {

@@ -7,7 +7,8 @@ use super::queue::Queue;
 use super::setup::NodeSetup;
 use super::workload::order;
 use crate::engine::{Action, Engine, Event, Hello, Outcome, State, Traffic};
-use crate::jobs::{Job, TaskOutput};
+use crate::jobs::inference::Models;
+use crate::jobs::{Job, TaskOutput, Workbench};
 use crate::policy::PolicyRow;
 use crate::types::{AttemptId, JobId, NodeId, Time};
 use rand::{Rng, SeedableRng};
@@ -247,7 +248,7 @@ impl Cluster<'_> {
                 let (cost, seed) = (task_time.as_secs_f64(), self.setup.seed);
                 let request = Request { rounds, tasks, cost, spread: 0.0, seed };
                 let parameters = serde_json::to_string(&request).ok()?;
-                (counting::KIND.start)(&parameters, counting::corpus()).ok()?
+                (counting::KIND.start)(&parameters, counting::corpus().into()).ok()?
             }
         };
         let mut order = (*order("shared", "", &counting::corpus())).clone();
@@ -324,7 +325,7 @@ impl Cluster<'_> {
         let around = 1.0 + self.setup.spread * self.chance.random_range(-1.0..=1.0);
         let takes = usual.mul_f64(around / setup.speed.max(1e-6));
         let output = match task.queries {
-            0 => (counting::KIND.run)(&task.parameters, &[], &|| true).ok(),
+            0 => (counting::KIND.run)(&task.parameters, &[], &Workbench::bare(&|| true, &Models::new(0))).ok(),
             _ => None,
         };
         let output = output.unwrap_or(TaskOutput { bytes: Vec::new(), metrics: String::new() });

@@ -173,7 +173,7 @@ impl Session {
         let host_and_port = rest.get(1).is_some_and(|port| port.parse::<u16>().is_ok());
         let own =
             self.coordinators.first().filter(|_| !host_and_port && !rest.iter().any(|word| word == "--help"));
-        let own = own.map(|own| vec![own.host().to_owned(), own.port().to_string()]).unwrap_or_default();
+        let own = own.map(|own| vec![own.host.clone(), own.port.to_string()]).unwrap_or_default();
         self.command("client", &[own, rest.to_vec()].concat())
     }
 

@@ -5,6 +5,7 @@ mod description;
 mod npz;
 mod onnx;
 mod onnx_proto;
+pub(crate) mod protobuf;
 pub(super) mod safetensors;
 
 use super::error::ModelError;

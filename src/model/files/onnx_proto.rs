@@ -1,5 +1,6 @@
 //! Owns the part of ONNX's `onnx.proto` that our graphs are made of, with its names and numbers; readers skip the rest.
 
+use super::protobuf::{Fields, Value};
 use prost::Message;
 
 /// `TensorProto.DataType.FLOAT`
@@ -147,41 +148,22 @@ pub(super) fn is_sound(bytes: &[u8]) -> bool {
 }
 
 /// Counts fields and small bytes; `None` if there are too many, or these are no fields at all.
-fn count(mut bytes: &[u8], level: Level, left: &mut (usize, usize)) -> Option<()> {
-    while !bytes.is_empty() {
+fn count(bytes: &[u8], level: Level, left: &mut (usize, usize)) -> Option<()> {
+    for field in Fields(bytes) {
         left.0 = left.0.checked_sub(1)?;
-        let key = varint(&mut bytes)?;
-        let length = match key & 7 {
-            0 => {
-                varint(&mut bytes)?;
-                0
-            }
-            1 => 8,
-            2 => usize::try_from(varint(&mut bytes)?).ok()?,
-            5 => 4,
-            _ => return None,
+        let (number, value) = field?;
+        let length = match value {
+            Value::Bytes(field) => field.len(),
+            Value::Varint(_) => 0,
+            Value::Four(_) => 4,
+            Value::Eight(_) => 8,
         };
-        let (field, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        match (level, key >> 3) {
-            (Level::Model, 7) => count(field, Level::Graph, left)?,
-            (Level::Graph, 5) => count(field, Level::Tensor, left)?,
-            (Level::Model, 14) | (Level::Tensor, 9) => {}
-            _ => left.1 = left.1.checked_sub(field.len())?,
+        match (level, number, value) {
+            (Level::Model, 7, Value::Bytes(field)) => count(field, Level::Graph, left)?,
+            (Level::Graph, 5, Value::Bytes(field)) => count(field, Level::Tensor, left)?,
+            (Level::Model, 14, _) | (Level::Tensor, 9, _) => {}
+            _ => left.1 = left.1.checked_sub(length)?,
         }
     }
     Some(())
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 127) << shift;
-        if byte < 128 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -12,7 +12,7 @@ const GELU_3: f64 = GELU_1 * 0.044_715;
 
 /// `e^-x`, where `x` is first brought to where that is a normal number; NaN stays NaN.
 #[inline(always)]
-fn falling<T: Real, S: Lanes<T>>(s: S, x: S::V) -> S::V {
+pub(super) fn falling<T: Real, S: Lanes<T>>(s: S, x: S::V) -> S::V {
     let (zero, floor) = (s.splat(T::ZERO), s.splat(T::FLOOR));
     let at_least = s.max(floor, x);
     exp(s, s.max(floor, s.sub(zero, at_least)))

@@ -45,6 +45,8 @@ pub(super) trait Lanes<T>: Copy {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a` where `a > b`, else `b`: so a NaN in `b` gets through.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a` where `a < b`, else `b`: so a NaN in `b` gets through.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `value`, but 0 in the lanes where the sign bit of `gate` is set.
     fn gate(self, value: Self::V, gate: Self::V) -> Self::V;
     /// `p * 2^n`, where `n` is the integer in the lowest bits of `t`; the result must be a normal number.
@@ -110,6 +112,10 @@ macro_rules! portable {
             #[inline(always)]
             fn max(self, a: Self::V, b: Self::V) -> Self::V {
                 std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+            }
+            #[inline(always)]
+            fn min(self, a: Self::V, b: Self::V) -> Self::V {
+                std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
             }
             #[inline(always)]
             fn gate(self, value: Self::V, gate: Self::V) -> Self::V {

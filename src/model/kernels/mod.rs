@@ -163,6 +163,9 @@ macro_rules! on_path {
     };
 }
 
+// After the macro that it uses.
+pub(crate) mod images;
+
 macro_rules! kernels {
     ($T:ty, $make:ident) => {
         impl Kernels for $T {

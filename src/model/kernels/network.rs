@@ -17,14 +17,14 @@ pub(in crate::model) fn padded<T>(n: usize) -> usize {
 }
 
 /// Zeros that start at a multiple of 64 bytes.
-pub(in crate::model) struct Aligned<T> {
+pub(crate) struct Aligned<T> {
     memory: Vec<T>,
     start: usize,
     length: usize,
 }
 
 impl<T: Real> Aligned<T> {
-    pub(in crate::model) fn zeros(length: usize) -> Self {
+    pub(crate) fn zeros(length: usize) -> Self {
         let memory = vec![T::from_f64(0.0); length + GROUP / size_of::<T>()];
         // An allocation never moves while the vector is neither grown nor cloned, and it is private here.
         let start = memory.as_ptr().align_offset(GROUP).min(GROUP / size_of::<T>());

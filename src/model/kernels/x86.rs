@@ -81,6 +81,7 @@ impl Lanes<f32> for Avx512 {
         div(a, b) = _mm512_div_ps(a, b);
         fma(a, b, c) = _mm512_fmadd_ps(a, b, c);
         max(a, b) = _mm512_max_ps(a, b);
+        min(a, b) = _mm512_min_ps(a, b);
         gate(value, gate) = _mm512_mask_mov_ps(value, _mm512_movepi32_mask(_mm512_castps_si512(gate)), _mm512_setzero_ps());
         scale(p, t) = _mm512_castsi512_ps(_mm512_add_epi32(
             _mm512_castps_si512(p),
@@ -116,6 +117,7 @@ impl Lanes<f64> for Avx512 {
         div(a, b) = _mm512_div_pd(a, b);
         fma(a, b, c) = _mm512_fmadd_pd(a, b, c);
         max(a, b) = _mm512_max_pd(a, b);
+        min(a, b) = _mm512_min_pd(a, b);
         gate(value, gate) = _mm512_mask_mov_pd(value, _mm512_movepi64_mask(_mm512_castpd_si512(gate)), _mm512_setzero_pd());
         scale(p, t) = _mm512_castsi512_pd(_mm512_add_epi64(
             _mm512_castpd_si512(p),
@@ -151,6 +153,7 @@ impl<const MANY: bool> Lanes<f32> for Avx2<MANY> {
         div(a, b) = _mm256_div_ps(a, b);
         fma(a, b, c) = _mm256_fmadd_ps(a, b, c);
         max(a, b) = _mm256_max_ps(a, b);
+        min(a, b) = _mm256_min_ps(a, b);
         gate(value, gate) = _mm256_blendv_ps(value, _mm256_setzero_ps(), gate);
         scale(p, t) = _mm256_castsi256_ps(_mm256_add_epi32(
             _mm256_castps_si256(p),
@@ -188,6 +191,7 @@ impl<const MANY: bool> Lanes<f64> for Avx2<MANY> {
         div(a, b) = _mm256_div_pd(a, b);
         fma(a, b, c) = _mm256_fmadd_pd(a, b, c);
         max(a, b) = _mm256_max_pd(a, b);
+        min(a, b) = _mm256_min_pd(a, b);
         gate(value, gate) = _mm256_blendv_pd(value, _mm256_setzero_pd(), gate);
         scale(p, t) = _mm256_castsi256_pd(_mm256_add_epi64(
             _mm256_castpd_si256(p),
