@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut scratch = Scratch::new();
     if let [input] = rest {
         let bytes = std::fs::read(input)?;
-        let input: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let input: Vec<f32> =
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let out = network.run(batch, &input, &mut scratch)?;
         let bytes: Vec<u8> = out.iter().flat_map(|x| x.to_le_bytes()).collect();
         return Ok(std::io::stdout().write_all(&bytes)?);

@@ -148,7 +148,8 @@ pub(super) fn lower(graph: Graph<'_>, limits: &Limits) -> Result<Lowered, GraphE
         if !matches!(node.domain, "" | "ai.onnx") {
             return Err(wrong(format!("operators of `{}` are not supported", node.domain)));
         }
-        let operator = ops::find(node.operator).ok_or_else(|| wrong("this operator is not supported".to_owned()))?;
+        let operator =
+            ops::find(node.operator).ok_or_else(|| wrong("this operator is not supported".to_owned()))?;
         operator(&mut lowering, Node { proto: node, opset: graph.opset }).map_err(wrong)?;
     }
     lowering.finish(image, &graph.outputs)
@@ -161,7 +162,8 @@ impl<'a> Lowering<'a> {
         for &name in outputs {
             let Some(Fact::Computed(found)) = self.facts.get(name).cloned() else { continue };
             let classes: usize = found.dims.iter().product();
-            let is_row = found.dims.first() == Some(&1) && found.dims.iter().filter(|&&size| size > 1).count() <= 1;
+            let is_row =
+                found.dims.first() == Some(&1) && found.dims.iter().filter(|&&size| size > 1).count() <= 1;
             if !is_row {
                 seen.push(format!("`{name}` {}", show(&found.dims)));
                 continue;
@@ -195,21 +197,27 @@ impl<'a> Lowering<'a> {
     pub(super) fn keep(&mut self, bytes: Option<usize>) -> Result<(), Wrong> {
         let limit = self.limits.weights;
         let sum = bytes.and_then(|bytes| bytes.checked_add(self.weights)).filter(|&sum| sum <= limit);
-        self.weights = sum.ok_or_else(|| format!("with this, weights and tables take more than the limit, {limit} bytes"))?;
+        self.weights =
+            sum.ok_or_else(|| format!("with this, weights and tables take more than the limit, {limit} bytes"))?;
         Ok(())
     }
 
     /// Whether so many floats may be made for a moment.
     pub(super) fn allowed(&self, floats: usize) -> Result<(), Wrong> {
         let limit = self.limits.weights;
-        if floats <= limit / 4 { Ok(()) } else { Err(format!("{floats} numbers take more than the limit, {limit} bytes")) }
+        if floats <= limit / 4 {
+            Ok(())
+        } else {
+            Err(format!("{floats} numbers take more than the limit, {limit} bytes"))
+        }
     }
 
     /// How many elements these sizes have, if a run may have such a value.
     pub(super) fn room_for(&mut self, dims: &[usize]) -> Result<usize, Wrong> {
         let limit = self.limits.working;
         let length = volume(dims).filter(|&length| length <= limit / 4 && length < u32::MAX as usize);
-        let length = length.ok_or_else(|| format!("{} numbers take more than the limit, {limit} bytes", show(dims)))?;
+        let length =
+            length.ok_or_else(|| format!("{} numbers take more than the limit, {limit} bytes", show(dims)))?;
         self.work(&[length])?;
         Ok(length)
     }
@@ -224,7 +232,8 @@ impl<'a> Lowering<'a> {
     fn value(&mut self, dims: &[usize], layout: Layout, maker: Option<usize>) -> Result<usize, Wrong> {
         let limit = self.limits.working;
         let length = length(dims, layout).filter(|&length| length <= limit / 4 && length < u32::MAX as usize);
-        let length = length.ok_or_else(|| format!("{} numbers take more than the limit, {limit} bytes", show(dims)))?;
+        let length =
+            length.ok_or_else(|| format!("{} numbers take more than the limit, {limit} bytes", show(dims)))?;
         if length == 0 {
             return Err(format!("{}: a tensor without elements", show(dims)));
         }

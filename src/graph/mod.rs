@@ -68,7 +68,11 @@ pub struct Network {
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Network { input, output, plan, .. } = self;
-        f.debug_struct("Network").field("input", input).field("output", output).field("steps", &plan.tasks.len()).finish()
+        f.debug_struct("Network")
+            .field("input", input)
+            .field("output", output)
+            .field("steps", &plan.tasks.len())
+            .finish()
     }
 }
 

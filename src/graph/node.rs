@@ -16,7 +16,8 @@ impl<'n, 'a> Node<'n, 'a> {
     }
 
     pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Wrong> {
-        let of = |attribute: &AttributeProto<'_>| attribute.int.ok_or(format!("attribute `{name}` is no whole number"));
+        let of =
+            |attribute: &AttributeProto<'_>| attribute.int.ok_or(format!("attribute `{name}` is no whole number"));
         self.attribute(name).map(of).transpose()
     }
 
@@ -26,7 +27,8 @@ impl<'n, 'a> Node<'n, 'a> {
     }
 
     pub(super) fn float(&self, name: &str) -> Result<Option<f32>, Wrong> {
-        let of = |attribute: &AttributeProto<'_>| attribute.float.ok_or(format!("attribute `{name}` is no number"));
+        let of =
+            |attribute: &AttributeProto<'_>| attribute.float.ok_or(format!("attribute `{name}` is no number"));
         self.attribute(name).map(of).transpose()
     }
 

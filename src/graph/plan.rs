@@ -70,7 +70,8 @@ pub(super) fn plan(lowered: Lowered, limits: &Limits) -> Result<Plan, GraphError
     let mut tasks = Vec::with_capacity(drafts.len());
     let place = |slot_of: &[Option<usize>], value: usize| {
         let slot = slot_of.get(value).copied().flatten();
-        slot.map(|slot| (slot, values[value].length)).ok_or_else(|| GraphError::graph("a value is used before it is made"))
+        slot.map(|slot| (slot, values[value].length))
+            .ok_or_else(|| GraphError::graph("a value is used before it is made"))
     };
     for (index, draft) in drafts.into_iter().enumerate() {
         let Some(step) = draft.kind.ready() else { continue };

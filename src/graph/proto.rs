@@ -197,7 +197,8 @@ impl Reader {
             Value::Bytes(mut bytes) => {
                 while !bytes.is_empty() {
                     self.part()?;
-                    let number = varint(&mut bytes).ok_or_else(|| GraphError::malformed("a cut list of numbers"))?;
+                    let number =
+                        varint(&mut bytes).ok_or_else(|| GraphError::malformed("a cut list of numbers"))?;
                     to.push(number as i64);
                 }
             }

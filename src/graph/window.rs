@@ -27,11 +27,18 @@ impl Window {
     }
 
     /// The window of a node with the usual attributes. `more` is padding of the image before it comes here.
-    pub(super) fn of(node: &Node<'_, '_>, size: [usize; 2], kernel: [usize; 2], more: [usize; 4]) -> Result<Self, Wrong> {
+    pub(super) fn of(
+        node: &Node<'_, '_>,
+        size: [usize; 2],
+        kernel: [usize; 2],
+        more: [usize; 4],
+    ) -> Result<Self, Wrong> {
         let pair = |name: &str| match node.ints(name)? {
             None => Ok([1, 1]),
             Some(&[down, across]) => Ok([positive(name, down)?, positive(name, across)?]),
-            Some(list) => Err(format!("{name} has {} numbers; only two-dimensional windows are supported", list.len())),
+            Some(list) => {
+                Err(format!("{name} has {} numbers; only two-dimensional windows are supported", list.len()))
+            }
         };
         let kernel = match node.ints("kernel_shape")? {
             None => kernel,

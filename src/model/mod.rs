@@ -27,11 +27,11 @@ mod weights;
 
 pub use activation::Activation;
 pub use error::ModelError;
+pub(crate) use files::protobuf;
 pub use fold::{FOLDS, Fold, FoldRow, FoldSettings, Order};
 pub use form::{Form, Model, Output};
 pub use kernels::Path;
 pub(crate) use kernels::images;
-pub(crate) use files::protobuf;
 pub use learn::{learn, learn_on};
 pub use learning::{Learned, Learning, Method, OptimizerSettings, Place, Schedule};
 pub use measure::{Answers, Confused, Measured, measure};

@@ -48,7 +48,9 @@ fn two<'a>(
     right: Fact<'a>,
 ) -> Result<Fact<'a>, Wrong> {
     let made = match (left, right) {
-        (Fact::Constant(left), Fact::Constant(right)) => return fold(l, operator, &left, &right).map(Fact::Constant),
+        (Fact::Constant(left), Fact::Constant(right)) => {
+            return fold(l, operator, &left, &right).map(Fact::Constant);
+        }
         (Fact::Computed(x), Fact::Constant(other)) => with_constant(l, node, operator, x, other, false)?,
         (Fact::Constant(other), Fact::Computed(x)) => with_constant(l, node, operator, x, other, true)?,
         (Fact::Computed(left), Fact::Computed(right)) => computed(l, node, operator, left, right)?,
@@ -177,7 +179,13 @@ fn computed<'a>(
             Layout::Pixels => (l.pixels(&left)?, l.pixels(&right)?),
             Layout::Plain => (left, right),
         };
-        return l.push(node, Kind::Ready(Box::new(Combine(operator))), &[&left, &right], left.dims.clone(), layout);
+        return l.push(
+            node,
+            Kind::Ready(Box::new(Combine(operator))),
+            &[&left, &right],
+            left.dims.clone(),
+            layout,
+        );
     }
     let dims = broadcast(&left.dims, &right.dims)?;
     // One row for all pixels, as in squeeze and excitation.

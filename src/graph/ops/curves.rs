@@ -1,8 +1,8 @@
 //! Owns operators that bend each element by itself.
 
+use super::super::constant::Data;
 use super::super::draft::Kind;
 use super::super::lower::{Fact, Lowering, Node, Wrong};
-use super::super::constant::Data;
 use crate::model::Path;
 use crate::model::images::{self, Curve};
 

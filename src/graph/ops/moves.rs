@@ -161,7 +161,8 @@ pub(super) fn pad<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wr
     let name = if node.opset < 2 { "paddings" } else { "pads" };
     let pads = l.ints_of(node, name, 1)?.ok_or("it has no pads")?;
     let rank = fact.dims().len();
-    let pads: Vec<usize> = pads.iter().filter_map(|&pad| usize::try_from(pad).ok().filter(|pad| *pad < 1 << 16)).collect();
+    let pads: Vec<usize> =
+        pads.iter().filter_map(|&pad| usize::try_from(pad).ok().filter(|pad| *pad < 1 << 16)).collect();
     if pads.len() != 2 * rank {
         return Err(format!("{rank} axes need {} pads, none of them negative or above 65535", 2 * rank));
     }
@@ -176,7 +177,10 @@ pub(super) fn pad<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wr
     l.room_for(&dims)?;
     let table = |at: usize| {
         let inner = (0..fact.dims()[at]).map(|place| Some(place * steps[at]));
-        std::iter::repeat_n(None, pads[at]).chain(inner).chain(std::iter::repeat_n(None, pads[rank + at])).collect()
+        std::iter::repeat_n(None, pads[at])
+            .chain(inner)
+            .chain(std::iter::repeat_n(None, pads[rank + at]))
+            .collect()
     };
     let tables: Tables = (0..rank).map(table).collect();
     let inner = match &fact {
@@ -251,7 +255,9 @@ fn constants_side_by_side<'a>(
     let ints: Option<Vec<&[i64]>> = constants.iter().map(|constant| constant.as_ints()).collect();
     if let Some(ints) = ints {
         let each = (0..rows).flat_map(|row| {
-            ints.iter().zip(constants).flat_map(move |(ints, constant)| ints[row * behind(constant)..][..behind(constant)].to_vec())
+            ints.iter()
+                .zip(constants)
+                .flat_map(move |(ints, constant)| ints[row * behind(constant)..][..behind(constant)].to_vec())
         });
         return Ok(Constant::ints(dims, each.collect()));
     }
@@ -265,4 +271,3 @@ fn constants_side_by_side<'a>(
     }
     Ok(Constant::floats(dims, all))
 }
-

@@ -77,7 +77,8 @@ pub(super) fn local<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
     let &[1, channels, height, width] = &x.dims[..] else {
         return Err(format!("its input is {}; an image is needed", show(&x.dims)));
     };
-    let size = node.int("size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| (1..=4096).contains(size));
+    let size =
+        node.int("size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| (1..=4096).contains(size));
     let size = size.ok_or("its size must be from 1 to 4096")?;
     l.work(&[height, width, channels, size])?;
     let alpha = node.float("alpha")?.unwrap_or(1e-4);

@@ -48,7 +48,12 @@ pub(super) fn global_max<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result
 }
 
 /// A pool over all pixels; sizes of 1 are kept or not.
-pub(super) fn global<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, pooling: Pooling, keep: bool) -> Result<(), Wrong> {
+pub(super) fn global<'a>(
+    l: &mut Lowering<'a>,
+    node: Node<'_, 'a>,
+    pooling: Pooling,
+    keep: bool,
+) -> Result<(), Wrong> {
     let x = l.computed(node, 0)?;
     let &[1, channels, height, width] = &x.dims[..] else {
         return Err(format!("its input is {}; an image is needed", show(&x.dims)));

@@ -61,10 +61,8 @@ fn reduce<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, mean: bool) -> Result<()
     }
     // The axes that go come last.
     let order: Vec<usize> = (0..rank).filter(|&at| !over[at]).chain((0..rank).filter(|&at| over[at])).collect();
-    let dims: Vec<usize> = (0..rank)
-        .filter(|&at| keep || !over[at])
-        .map(|at| if over[at] { 1 } else { x.dims[at] })
-        .collect();
+    let dims: Vec<usize> =
+        (0..rank).filter(|&at| keep || !over[at]).map(|at| if over[at] { 1 } else { x.dims[at] }).collect();
     let length: usize = (0..rank).filter(|&at| over[at]).map(|at| x.dims[at]).product();
     let rows = x.dims.iter().product::<usize>() / length.max(1);
     let turned: Computed = moves::turn(l, &x, &order)?;

@@ -89,8 +89,7 @@ pub(super) fn gather<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
     tables[at] = places_on_axis?;
     let made = moved(l, node, fact, &tables, None)?;
     // The axis gives way to those of the places.
-    let sizes: Vec<usize> =
-        dims[..at].iter().chain(&places.dims).chain(&dims[at + 1..]).copied().collect();
+    let sizes: Vec<usize> = dims[..at].iter().chain(&places.dims).chain(&dims[at + 1..]).copied().collect();
     let made = match made {
         Fact::Constant(constant) => Fact::Constant(super::super::constant::Constant { dims: sizes, ..constant }),
         Fact::Computed(x) => Fact::Computed(super::super::lower::Computed { dims: sizes, ..x }),

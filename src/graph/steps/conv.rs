@@ -27,7 +27,12 @@ fn together(groups: usize, outputs: usize) -> usize {
 }
 
 /// Bytes of the packed weights of a convolution with so many groups, channels, outputs and taps.
-pub(in super::super) fn packed_bytes(groups: usize, channels: usize, outputs: usize, taps: usize) -> Option<usize> {
+pub(in super::super) fn packed_bytes(
+    groups: usize,
+    channels: usize,
+    outputs: usize,
+    taps: usize,
+) -> Option<usize> {
     if groups > 1 && groups == channels && outputs == channels {
         return Packed::size(taps, channels);
     }

@@ -86,7 +86,12 @@ fn tiny() -> Model {
     let mut model = Model::new(&[1, 2, 4, 4]);
     model.floats("w", &[2, 2, 1, 1], &[1.0; 4]).ints("sizes", &[1, -1]).ints("starts", &[0]).ints("ends", &[2]);
     model.node("Conv", &["x", "w"], "c", &[("strides", Attribute::Ints(&[1, 1]))]);
-    model.node("AveragePool", &["c"], "p", &[("kernel_shape", Attribute::Ints(&[2, 2])), ("ceil_mode", Attribute::Int(1))]);
+    model.node(
+        "AveragePool",
+        &["c"],
+        "p",
+        &[("kernel_shape", Attribute::Ints(&[2, 2])), ("ceil_mode", Attribute::Int(1))],
+    );
     model.node("Transpose", &["p"], "t", &[("perm", Attribute::Ints(&[0, 2, 3, 1]))]);
     model.node("Slice", &["t", "starts", "ends", "starts"], "s", &[]).node("Shape", &["s"], "z", &[]);
     model.node("Unsqueeze", &["s", "starts"], "u", &[]).node("LRN", &["c"], "v", &[("size", Attribute::Int(3))]);
@@ -104,10 +109,14 @@ fn refusal(change: impl FnOnce(&mut Model) -> &mut Model) -> String {
 #[test]
 fn errors_name_the_node_and_what_is_wrong() {
     assert!(try_file(&tiny().file("y")).is_none());
-    let output = |name: &str| try_file(&tiny().file(name)).map_or("no error".to_owned(), |error| error.to_string());
+    let output =
+        |name: &str| try_file(&tiny().file(name)).map_or("no error".to_owned(), |error| error.to_string());
     let cases = [
         (output("nowhere"), "nothing makes the output `nowhere`"),
-        (output("c"), "none of its outputs has one row of classes for each image: for one image they are `c` 1 x 2 x 4 x 4"),
+        (
+            output("c"),
+            "none of its outputs has one row of classes for each image: for one image they are `c` 1 x 2 x 4 x 4",
+        ),
         (refusal(|m| m.node("Relu", &["c"], "c", &[])), "node `c` (Relu): makes `c`, which there is already"),
         (refusal(|m| m.field(5, &tensor("w", &[1], 1, &[0; 4]))), "two tensors `w`"),
         (refusal(|m| m.field(5, &tensor("a", &[3], 1, &[0; 4]))), "`a` has 4 bytes for 3 floats"),
@@ -118,10 +127,13 @@ fn errors_name_the_node_and_what_is_wrong() {
         (refusal(|m| m.field(5, &[tensor("a", &[1], 1, &[]), number(14, 1)].concat())), "another file"),
         (refusal(|m| m.field(11, &value("x2", &[1, 3]))), "it has 2 inputs (x, x2); one is needed"),
         (refusal(|m| m.field(15, &[])), "sparse"),
-        (refusal(|m| {
-            m.opset = 99;
-            m
-        }), "version 99 of the operators"),
+        (
+            refusal(|m| {
+                m.opset = 99;
+                m
+            }),
+            "version 99 of the operators",
+        ),
     ];
     for (says, part) in cases {
         assert!(says.contains(part), "{says}");
@@ -177,7 +189,9 @@ fn nodes_that_ask_for_too_much_are_refused() {
 #[test]
 fn limits_hold() {
     let file = small();
-    for (weights, working, part) in [(1 << 10, 1 << 20, "weights and tables"), (1 << 20, 1 << 10, "more than the limit")] {
+    for (weights, working, part) in
+        [(1 << 10, 1 << 20, "weights and tables"), (1 << 20, 1 << 10, "more than the limit")]
+    {
         let says = Network::read(&file, &Limits { weights, working }).unwrap_err().to_string();
         assert!(says.contains(part), "{says}");
     }

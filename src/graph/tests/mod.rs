@@ -89,25 +89,29 @@ fn cases() -> impl Strategy<Value = Case> {
         (1_usize..3, 30_usize..80, 40_usize..70),
     ];
     let window = (1_usize..5, 1_usize..4, 1_usize..3, 0_usize..3, 0_usize..3);
-    (shapes, sizes, window.clone(), window, any::<u64>()).prop_map(|((groups, channels, outputs), size, down, across, seed)| {
-        let mut case = Case {
-            groups,
-            channels,
-            outputs,
-            size: [size.0, size.1],
-            kernel: [down.0, across.0],
-            stride: [down.1, across.1],
-            dilation: [down.2, across.2],
-            pads: [down.3, across.3, down.4, across.4],
-            seed,
-        };
-        for axis in 0..2 {
-            if case.size[axis] + case.pads[axis] + case.pads[axis + 2] < (case.kernel[axis] - 1) * case.dilation[axis] + 1 {
-                (case.kernel[axis], case.dilation[axis]) = (1, 1);
+    (shapes, sizes, window.clone(), window, any::<u64>()).prop_map(
+        |((groups, channels, outputs), size, down, across, seed)| {
+            let mut case = Case {
+                groups,
+                channels,
+                outputs,
+                size: [size.0, size.1],
+                kernel: [down.0, across.0],
+                stride: [down.1, across.1],
+                dilation: [down.2, across.2],
+                pads: [down.3, across.3, down.4, across.4],
+                seed,
+            };
+            for axis in 0..2 {
+                if case.size[axis] + case.pads[axis] + case.pads[axis + 2]
+                    < (case.kernel[axis] - 1) * case.dilation[axis] + 1
+                {
+                    (case.kernel[axis], case.dilation[axis]) = (1, 1);
+                }
             }
-        }
-        case
-    })
+            case
+        },
+    )
 }
 
 fn assert_close(found: &[f32], expected: &[f64], case: &impl std::fmt::Debug) {
@@ -221,7 +225,10 @@ proptest! {
 fn a_batch_is_its_images() {
     let file = hostile::small();
     let network = Network::read(&file, &LIMITS).unwrap();
-    assert_eq!((network.input().name.as_str(), network.input().dims.clone()), ("x", vec![None, Some(3), Some(6), Some(5)]));
+    assert_eq!(
+        (network.input().name.as_str(), network.input().dims.clone()),
+        ("x", vec![None, Some(3), Some(6), Some(5)])
+    );
     assert_eq!((network.output().name.as_str(), network.output().dims.clone()), ("y", vec![None, Some(7)]));
     let input = numbers(3, 5 * 90);
     let all = run(&file, 5, &input).unwrap();

@@ -93,7 +93,9 @@ impl Model {
         attributes: &[(&str, Attribute<'_>)],
     ) -> &mut Self {
         let mut node: Vec<u8> = inputs.iter().flat_map(|name| bytes(1, name.as_bytes())).collect();
-        node.extend([bytes(2, output.as_bytes()), bytes(3, output.as_bytes()), bytes(4, operator.as_bytes())].concat());
+        node.extend(
+            [bytes(2, output.as_bytes()), bytes(3, output.as_bytes()), bytes(4, operator.as_bytes())].concat(),
+        );
         for (name, attribute) in attributes {
             let mut field = bytes(1, name.as_bytes());
             match *attribute {

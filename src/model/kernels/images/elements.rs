@@ -31,8 +31,20 @@ impl Operator {
             Operator::Sub => a - b,
             Operator::Mul => a * b,
             Operator::Div => a / b,
-            Operator::Max => if a > b { a } else { b },
-            Operator::Min => if a < b { a } else { b },
+            Operator::Max => {
+                if a > b {
+                    a
+                } else {
+                    b
+                }
+            }
+            Operator::Min => {
+                if a < b {
+                    a
+                } else {
+                    b
+                }
+            }
         }
     }
 }

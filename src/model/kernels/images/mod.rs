@@ -17,8 +17,8 @@ pub(crate) use packed::Packed;
 pub(crate) use pool::{Pool, Pooling};
 pub(crate) use product::{Finish, NOWHERE, Product};
 
-use super::*;
 pub(crate) use super::network::Aligned;
+use super::*;
 
 /// Channels of a group.
 pub(crate) const GROUP: usize = 16;

@@ -6,8 +6,8 @@
 #![allow(clippy::needless_range_loop, reason = "indices of registers read better than iterators over them")]
 
 use super::super::lanes::Lanes;
-use super::packed::{Packed, panels};
 use super::GROUP;
+use super::packed::{Packed, panels};
 
 /// A tap outside of the image, where all channels are zero.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -97,7 +97,6 @@ impl Product<'_> {
 /// Computes the product, which has been checked.
 #[inline(always)]
 pub(super) fn product<S: Lanes<f32>>(s: S, mut p: Product<'_>) {
-    p.check();
     for block in p.blocks() {
         for (group, groups) in panels(p.weights.groups) {
             // SAFETY (of all three): `check` has passed, and the panel is one of the packed weights.
