@@ -219,3 +219,7 @@ impl Predictor for Theirs {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

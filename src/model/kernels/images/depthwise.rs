@@ -4,8 +4,9 @@
 
 use super::super::lanes::Lanes;
 use super::GROUP;
+use std::ops::Range;
 
-/// `out = clip(bias + the sum over taps)`; taps outside of the image are zero. All sizes are (down, across).
+/// `out = clip(bias + the sum over taps)`; taps outside of the image are zero or left out. All sizes are (down, across).
 pub(crate) struct Depthwise<'a> {
     /// The image: height x width x step.
     pub input: &'a [f32],
@@ -55,42 +56,64 @@ impl Depthwise<'_> {
         (place < self.size[axis]).then_some(place)
     }
 
-    /// The first channel of each tap of the pixels from `across` on: all pixels of the first tap, then of the second.
+    /// Whether all taps of these pixels of a row are inside, from left to right.
     #[inline(always)]
-    fn point<const P: usize>(&self, down: usize, across: usize, taps: &mut [*const f32]) {
-        for ky in 0..self.kernel[0] {
-            let row = self.tap(0, down, ky);
+    fn is_inside(&self, across: usize, pixels: usize) -> bool {
+        self.tap(1, across, 0).is_some() && self.tap(1, across + pixels - 1, self.kernel[1] - 1).is_some()
+    }
+
+    /// The first channel of each tap in these rows of the window, of the pixels from `across` on: all pixels of the
+    /// first tap, then of the second.
+    #[inline(always)]
+    fn point<const P: usize>(&self, down: usize, rows: Range<usize>, across: usize, taps: &mut [*const f32]) {
+        let mut taps = taps.iter_mut();
+        for ky in rows {
+            let Some(y) = self.tap(0, down, ky) else { continue };
             for kx in 0..self.kernel[1] {
-                for pixel in 0..P {
-                    let place = row.zip(self.tap(1, across + pixel, kx));
-                    let from =
-                        place.map_or(self.zeros, |(y, x)| &self.input[(y * self.size[1] + x) * self.step..]);
-                    taps[(ky * self.kernel[1] + kx) * P + pixel] = from.as_ptr();
+                for (pixel, to) in (0..P).zip(&mut taps) {
+                    let x = self.tap(1, across + pixel, kx);
+                    *to = x.map_or(self.zeros, |x| &self.input[(y * self.size[1] + x) * self.step..]).as_ptr();
                 }
             }
         }
     }
 }
 
+/// Pixels of a row that are done at once.
+const PIXELS: usize = 4;
+
 /// Computes the convolution, which has been checked.
 #[inline(always)]
 pub(super) fn depthwise<S: Lanes<f32>>(s: S, mut p: Depthwise<'_>) {
-    p.check();
-    let mut taps = vec![std::ptr::null(); p.kernel[0] * p.kernel[1] * 4];
+    let mut taps = vec![std::ptr::null(); p.kernel[0] * p.kernel[1] * PIXELS];
     for down in 0..p.out_size[0] {
-        let mut across = 0;
+        let is_inside = |&ky: &usize| p.tap(0, down, ky).is_some();
+        let first = (0..p.kernel[0]).find(is_inside).unwrap_or(0);
+        let rows = first..first + (first..p.kernel[0]).take_while(is_inside).count();
+        let (mut across, mut inside) = (0, false);
         // SAFETY (of all): `check` has passed; the pixels are inside the row.
         unsafe {
-            while across + 4 <= p.out_size[1] {
-                pixels::<S, 4>(s, &mut p, down, across, &mut taps);
-                across += 4;
+            while across + PIXELS <= p.out_size[1] {
+                let still = p.is_inside(across, PIXELS);
+                if inside && still {
+                    // All taps move on alike.
+                    let step = PIXELS * p.stride[1] * p.step;
+                    taps.iter_mut().for_each(|tap: &mut *const f32| *tap = tap.wrapping_add(step));
+                } else {
+                    p.point::<PIXELS>(down, rows.clone(), across, &mut taps);
+                }
+                inside = still;
+                pixels::<S, PIXELS>(s, &mut p, down, rows.clone(), across, &taps);
+                across += PIXELS;
             }
             if across + 2 <= p.out_size[1] {
-                pixels::<S, 2>(s, &mut p, down, across, &mut taps);
+                p.point::<2>(down, rows.clone(), across, &mut taps);
+                pixels::<S, 2>(s, &mut p, down, rows.clone(), across, &taps);
                 across += 2;
             }
             if across < p.out_size[1] {
-                pixels::<S, 1>(s, &mut p, down, across, &mut taps);
+                p.point::<1>(down, rows.clone(), across, &mut taps);
+                pixels::<S, 1>(s, &mut p, down, rows, across, &taps);
             }
         }
     }
@@ -99,39 +122,72 @@ pub(super) fn depthwise<S: Lanes<f32>>(s: S, mut p: Depthwise<'_>) {
 /// Computes all channels of `P` pixels in a row.
 ///
 /// # Safety
-/// `check` has passed, and the pixels are in the output.
+/// `check` has passed, the pixels are in the output, and the taps are theirs in these rows of the window.
 #[inline(always)]
 unsafe fn pixels<S: Lanes<f32>, const P: usize>(
     s: S,
     p: &mut Depthwise<'_>,
     down: usize,
+    rows: Range<usize>,
     across: usize,
-    taps: &mut [*const f32],
+    taps: &[*const f32],
 ) {
-    let count = p.kernel[0] * p.kernel[1];
-    let taps = &mut taps[..count * P];
-    p.point::<P>(down, across, taps);
-    // SAFETY (all of the body): channel + LANES <= step, and `step` elements follow each tap, each row of weights, the
-    // bias and each pixel of the output.
+    let first = rows.start * p.kernel[1];
+    let taps = &taps[..rows.len() * p.kernel[1] * P];
+    let mut channel = 0;
+    // SAFETY (of both): as the caller vouches; the vectors are inside, since `step` is whole groups.
     unsafe {
-        let out = p.out.as_mut_ptr().add((down * p.out_size[1] + across) * p.step);
+        while channel + 2 * S::LANES <= p.step {
+            vectors::<S, P, 2>(s, p, (down * p.out_size[1] + across) * p.step + channel, channel, first, taps);
+            channel += 2 * S::LANES;
+        }
+        if channel < p.step {
+            vectors::<S, P, 1>(s, p, (down * p.out_size[1] + across) * p.step + channel, channel, first, taps);
+        }
+    }
+}
+
+/// Computes `V` vectors of `P` pixels, the first of which goes to `out`.
+///
+/// # Safety
+/// As for [`pixels`], and `channel + V * LANES <= step`.
+#[inline(always)]
+unsafe fn vectors<S: Lanes<f32>, const P: usize, const V: usize>(
+    s: S,
+    p: &mut Depthwise<'_>,
+    out: usize,
+    channel: usize,
+    first: usize,
+    taps: &[*const f32],
+) {
+    // SAFETY (all of the body): `step` elements follow each tap, each row of weights, the bias and each pixel of the
+    // output, and channel + V * LANES <= step.
+    unsafe {
         let (low, high) = (s.splat(p.low), s.splat(p.high));
-        let mut channel = 0;
-        while channel < p.step {
-            let mut sums = [s.load(p.bias.as_ptr().add(channel)); P];
-            let mut weight = p.weights.as_ptr().add(channel);
-            for tap in 0..count {
-                let w = s.load(weight);
-                for pixel in 0..P {
-                    let x = s.load((*taps.get_unchecked(tap * P + pixel)).add(channel));
-                    sums[pixel] = s.fma(x, w, sums[pixel]);
-                }
-                weight = weight.wrapping_add(p.step);
-            }
+        let mut sums = [[s.splat(0.0); V]; P];
+        for v in 0..V {
+            let bias = s.load(p.bias.as_ptr().add(channel + v * S::LANES));
             for pixel in 0..P {
-                s.store(out.add(pixel * p.step + channel), s.min(high, s.max(low, sums[pixel])));
+                sums[pixel][v] = bias;
             }
-            channel += S::LANES;
+        }
+        let mut weight = p.weights.as_ptr().add(first * p.step + channel);
+        for tap in taps.chunks_exact(P) {
+            for v in 0..V {
+                let w = s.load(weight.add(v * S::LANES));
+                for pixel in 0..P {
+                    let x = s.load(tap[pixel].add(channel + v * S::LANES));
+                    sums[pixel][v] = s.fma(x, w, sums[pixel][v]);
+                }
+            }
+            weight = weight.wrapping_add(p.step);
+        }
+        let out = p.out.as_mut_ptr().add(out);
+        for pixel in 0..P {
+            for v in 0..V {
+                let value = s.min(high, s.max(low, sums[pixel][v]));
+                s.store(out.add(pixel * p.step + v * S::LANES), value);
+            }
         }
     }
 }

@@ -97,7 +97,6 @@ impl Product<'_> {
 /// Computes the product, which has been checked.
 #[inline(always)]
 pub(super) fn product<S: Lanes<f32>>(s: S, mut p: Product<'_>) {
-    p.check();
     for block in p.blocks() {
         for (group, groups) in panels(p.weights.groups) {
             // SAFETY (of all three): `check` has passed, and the panel is one of the packed weights.
