@@ -2,13 +2,13 @@
 
 mod support;
 
-use image::{ExtendedColorType, ImageEncoder, codecs::jpeg::JpegEncoder, codecs::png::PngEncoder};
 use ndarray::array;
 use roundtable::model::{Form, Mlp, Model, Output, files};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use support::gallery::gallery;
 use support::{finish, texts};
 
 /// Runs the command with these files of a directory; returns its exit code and what it printed.
@@ -19,22 +19,6 @@ fn predict(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let (out, err) = texts(&output);
     assert!(!err.contains("panicked"), "{err}");
     (output.status.code(), out, err)
-}
-
-/// A directory with a network that tells the strongest colour, its card, a red and a blue picture, and no picture.
-fn gallery() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/colours.onnx");
-    fs::copy(network, at("colours.onnx")).unwrap();
-    fs::write(at("names.txt"), "red\ngreen\nblue\n").unwrap();
-    fs::write(at("colours.toml"), "labels-file = \"names.txt\"\nmean = [0]\nstd = [1]\n").unwrap();
-    let file = |name| fs::File::create(at(name)).unwrap();
-    let (red, blue) = ([255, 0, 0].repeat(20 * 30), [0, 0, 255].repeat(20 * 30));
-    PngEncoder::new(file("red.png")).write_image(&red, 20, 30, ExtendedColorType::Rgb8).unwrap();
-    JpegEncoder::new(file("blue.jpg")).write_image(&blue, 20, 30, ExtendedColorType::Rgb8).unwrap();
-    fs::write(at("no.png"), "<html>").unwrap();
-    dir
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::wire::coordinator::{JobState, JobStatus, JobSummary, TCoordinatorSync
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant, SystemTime};
+use thrift::OrderedFloat;
 
 /// How long a leader is looked for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ impl Run for Jobs {
         if jobs.is_empty() {
             return output::line("no jobs");
         }
-        let head = ["job", "state", "round", "error", "seconds", "submitted", "kind", "data", "notice"];
+        let head = ["job", "state", "done", "error", "seconds", "submitted", "kind", "data", "notice"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(jobs.iter().map(row));
         output::lines(table::lay_out(&rows))
@@ -181,7 +182,10 @@ fn row(job: &JobSummary) -> Vec<String> {
     vec![
         job.job.clone(),
         state(job.state).to_owned(),
-        format!("{}/{}", job.round, job.rounds),
+        match (job.queries_done, job.queries_total) {
+            (Some(done), Some(total)) => format!("{done}/{total} queries"),
+            _ => format!("{}/{} rounds", job.round, job.rounds),
+        },
         job.validation_error.map_or_else(|| "-".to_owned(), |error| format!("{:.4}", error.0)),
         format!("{:.1}", job.wall_s.0),
         when(job.submitted_ms),
@@ -203,24 +207,40 @@ fn document(job: &JobSummary) -> Value {
         "wall_s": job.wall_s.0,
         "notice": job.notice,
         "validation_error": job.validation_error.map(|error| error.0),
+        "queries": job.queries_done,
+        "queries_total": job.queries_total,
     })
 }
 
 fn tell(job: &str, summary: Option<&JobSummary>, status: &JobStatus) -> Vec<String> {
-    let mut lines = vec![format!(
-        "job {job}: {}, round {} of {}, {} of {} tasks, {:.1} s",
-        state(status.state),
-        status.round,
-        status.rounds,
-        status.tasks_done,
-        status.tasks_total,
-        status.wall_s.0
-    )];
+    let so_far = match &status.figures {
+        Some(figures) => format!("{} of {} queries", figures.done, figures.total),
+        None => format!(
+            "round {} of {}, {} of {} tasks",
+            status.round, status.rounds, status.tasks_done, status.tasks_total
+        ),
+    };
+    let mut lines = vec![format!("job {job}: {}, {so_far}, {:.1} s", state(status.state), status.wall_s.0)];
     if let Some(summary) = summary {
         lines.push(format!("{} on {}, submitted {}", summary.kind, summary.dataset, when(summary.submitted_ms)));
     }
     if !status.notice.is_empty() {
         lines.push(status.notice.clone());
+    }
+    if let Some(figures) = &status.figures {
+        let ms = |seconds: OrderedFloat<f64>| format!("{:.1} ms", seconds.0 * 1e3);
+        lines.push(format!(
+            "{:.1}/s in the last 10 s, {:.1}/s in all, on {} nodes; a batch of {} takes {}, 95% at most {}, 99% {}; {} \
+             cannot be answered",
+            figures.rate_10s.0,
+            figures.rate_total.0,
+            figures.nodes,
+            figures.batch_size,
+            ms(figures.p50_s),
+            ms(figures.p95_s),
+            ms(figures.p99_s),
+            figures.failed
+        ));
     }
     let mut rounds = vec![["round", "validation error", "training error", "seconds"].map(str::to_owned).to_vec()];
     rounds.extend(status.closed.iter().map(|round| {
@@ -246,7 +266,8 @@ fn tell(job: &str, summary: Option<&JobSummary>, status: &JobStatus) -> Vec<Stri
     }
     if !status.weights_sha256.is_empty() {
         lines.push(String::new());
-        lines.push(format!("weights sha256 {}", status.weights_sha256));
+        let of = if status.figures.is_some() { "answers" } else { "weights" };
+        lines.push(format!("{of} sha256 {}", status.weights_sha256));
     }
     lines
 }

@@ -121,7 +121,10 @@ impl CoordinatorSyncHandler for Calls {
                 job: assignment.job.to_string(),
                 kind: order.map(|order| order.kind.clone()).unwrap_or_default(),
                 subject: subject.unwrap_or_default(),
-                task: assignment.task.to_string(),
+                task: match assignment.queries {
+                    0 => assignment.task.to_string(),
+                    queries => format!("queries from {} on, {queries} of them", assignment.task.shard),
+                },
                 queries: i64::from(assignment.queries),
                 seconds: OrderedFloat(since.as_secs_f64()),
                 reason: assignment.reason.to_string(),

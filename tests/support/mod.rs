@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod abuse;
+pub mod gallery;
 pub mod messages;
 
 use std::io::{BufRead, BufReader, Read};
