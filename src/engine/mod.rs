@@ -53,6 +53,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use timers::{Timer, Timers};
 
+/// How many open tasks of one job there are for each slot: the one at work and some more, since each slot is to have some
+/// where the policy binds them to nodes at once; or the one at work and the next.
+const OPEN: [usize; 2] = [4, 2];
+
 /// One sending of one task to one node.
 struct Attempt {
     job: JobId,
@@ -228,13 +232,19 @@ impl Engine {
 
     /// Opens the tasks that have become ready, unless too much waits for the store.
     fn open_ready(&mut self, now: Time, job: JobId) {
+        let room = self.room();
         let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
         if self.books.are_full() {
             self.held.insert(job);
         } else {
-            run.open_ready(now, self.nodes.room(), &mut self.line);
+            run.open_ready(now, room, &mut self.line);
             self.look_at_quorum(now, job);
         }
+    }
+
+    /// How many tasks of one job may be open, if it can cut its work as it likes.
+    fn room(&self) -> usize {
+        self.nodes.room(OPEN[usize::from(self.policy.waits_for_slots())])
     }
 
     /// There are more slots: jobs that had more tasks than there was room for hand them out.

@@ -145,9 +145,9 @@ impl Nodes {
         self.known.len()
     }
 
-    /// How many open tasks of one job are enough: all slots have one and the next, and some may be lost.
-    pub(super) fn room(&self) -> usize {
-        LEAST_ROOM.max(2 * self.counts.slots + 4)
+    /// How many open tasks of one job are enough when each slot may have so many of them, and some may be lost.
+    pub(super) fn room(&self, each: usize) -> usize {
+        LEAST_ROOM.max(each * self.counts.slots + 4)
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -44,7 +44,8 @@ impl Engine {
         let mut answers = history.answers;
         answers.retain(|&task, output| !run.remember(task, output));
         let reopened = run.reopened();
-        run.open_ready(now, self.nodes.room(), &mut self.line);
+        // A task must be open before its answer can be taken.
+        run.open_ready(now, self.room() + history.answers.len(), &mut self.line);
         self.jobs.insert(job, run);
         self.board.urgent.insert(job);
         self.start_clocks(now, job);

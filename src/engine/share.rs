@@ -300,6 +300,12 @@ impl Share {
         }
     }
 
+    /// Whether no job has an account.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.classes.is_empty()
+    }
+
     /// Whether any job is counted in queries.
     pub(super) fn counts_queries(&self) -> bool {
         self.classes.values().any(|class| class.in_queries > 0)

@@ -105,6 +105,7 @@ impl Job for Counting {
 mod durability;
 mod members;
 mod patience;
+mod share;
 
 const JOB: JobId = JobId(1);
 
