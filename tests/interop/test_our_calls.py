@@ -330,3 +330,42 @@ def test_the_example_program(cluster):
     run = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30)
     assert run.returncode == 0, run.stderr
     assert "validation error" in run.stdout
+
+
+def softmax(features, tensors):
+    V, W = matrices(tensors)
+    ones = np.ones((len(features), 1))
+    hidden = np.maximum(np.hstack([ones, features]) @ W, 0)
+    logits = np.hstack([ones, hidden]) @ V
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def test_an_inference_job(cluster, coordinator_calls, rng):
+    """A model and rows are put as files, a job asks about them, its figures and its output are read: all by Thrift."""
+    features, _ = make_rows(rng, 500)
+    model = weights_blob(rng)
+    rows = "".join(",".join(map(str, row)) + "\n" for row in features).encode()
+    coordinator = cluster.coordinator([cluster.node(), cluster.node()], RANDOM)
+    types = coordinator_calls.types
+    with coordinator_calls.to(coordinator) as connection:
+        for name, content in [("m.safetensors", model), ("rows.csv", rows)]:
+            connection.put_file(name, put(connection, content), len(content), 1, 0)
+        connection.set_batch_size("m.safetensors", 40)
+        request = types.JobRequest(kind="infer", parameters=json.dumps({"model": "m.safetensors", "top": 2}),
+                                   dataset="*.csv", shards=[], classes=[], give_up_after_s=0.0)
+        job = connection.submit(request)
+        status, _ = watch_to_the_end(coordinator_calls, connection, job)
+        assert status.state == types.JobState.DONE, status.notice
+        assert (status.figures.done, status.figures.total, status.figures.failed) == (500, 500, 0)
+        [stats] = connection.job_stats(job)
+        assert stats.model == "m.safetensors" and stats.figures.batch_size == 40 and stats.figures.p99_s > 0.0
+        assert connection.assignments() == []
+        output = load(get(connection, status.model_digest))
+        with pytest.raises(coordinator_calls.library.rejected()):
+            request.parameters = json.dumps({"model": "gone.onnx"})
+            connection.submit(request)
+    expected = softmax(features.astype(np.float64), load(model))
+    best = np.argsort(-expected, axis=1, kind="stable")[:, :2]
+    np.testing.assert_array_equal(output["classes"], best)
+    np.testing.assert_allclose(output["numbers"], np.take_along_axis(expected, best, 1), rtol=0, atol=1e-5)
