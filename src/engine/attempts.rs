@@ -79,7 +79,9 @@ impl Engine {
         let Some(effects) = run.task_done(task, &answer.output)? else { return Ok(()) };
         let taken = now.since(since);
         run.patience.learn(taken, cost);
-        self.line.share.learn(job, run.patience.pace());
+        if self.line.share.learn(job, taken.as_secs_f64() / cost.max(f64::MIN_POSITIVE)) {
+            self.nodes.touch_all();
+        }
         let counts = run.counts(node);
         counts.tasks += 1;
         counts.delays += u64::from(answer.delayed);

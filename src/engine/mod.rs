@@ -28,6 +28,7 @@ mod schedule;
 mod share;
 mod sizes;
 mod timers;
+mod usual;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
 pub use assignments::Assignment;

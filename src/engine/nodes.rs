@@ -110,6 +110,11 @@ impl Nodes {
         Some(result)
     }
 
+    /// What is told of nodes has changed, though they have not.
+    pub(super) fn touch_all(&mut self) {
+        self.changed.extend(self.known.keys());
+    }
+
     /// The nodes that have changed since the last call.
     pub(super) fn take_changed(&mut self) -> BTreeSet<NodeId> {
         std::mem::take(&mut self.changed)

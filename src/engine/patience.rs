@@ -43,11 +43,6 @@ impl Patience {
         self.late = median + SPREADS * spread(&self.sorted, median).max(LEAST_SPREAD * median);
     }
 
-    /// The seconds that a unit of cost usually takes; `None` before the first answer.
-    pub(super) fn pace(&self) -> Option<f64> {
-        self.sorted.get(self.sorted.len() / 2).copied()
-    }
-
     /// The median of what a task of this cost would have taken; `None` before the first answer.
     pub(super) fn usual(&self, cost: f64) -> Option<Duration> {
         let median = self.sorted.get(self.sorted.len() / 2)?;

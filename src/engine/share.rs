@@ -5,10 +5,17 @@
 //! beside those of the others, with the sum of their weights. A job that comes, or comes back after it had nothing
 //! waiting, begins where the others stand now: it neither owes nor hoards.
 
+mod picks;
+mod reason;
+
+pub use reason::ShareReason;
+
+use super::usual::Usual;
 use crate::jobs::Measure;
 use crate::types::{JobId, Time};
+use picks::Picks;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The seconds that a task is charged with at first, before any task of its job has been done.
@@ -71,8 +78,7 @@ struct Account {
     at_work: usize,
     /// Tasks that it could hand out if there were room.
     unmade: u64,
-    /// Seconds that a unit of cost usually takes.
-    pace: Option<f64>,
+    usual: Usual,
     /// The cost of its first task.
     first_cost: f64,
 }
@@ -95,61 +101,6 @@ struct Class {
     measured: Option<(Time, f64)>,
 }
 
-/// Why a job was given a slot.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ShareReason {
-    /// No other job has a task waiting.
-    Alone,
-    /// The others that wait have a lower priority.
-    Priority,
-    /// It has had less than any other that waits.
-    Least {
-        /// The job.
-        job: JobId,
-        /// The next one after it; `None`: all jobs counted in queries together.
-        other: Option<JobId>,
-        /// How much less, for their weights.
-        by: f64,
-        /// Queries, or seconds of slots.
-        measure: Measure,
-    },
-    /// The node has worked for it lately, and another job has had only little less.
-    Stays {
-        /// The other.
-        other: JobId,
-        /// How many queries less, for their weights.
-        by: f64,
-    },
-    /// No task of those that should go before it can be had by this node, or is worth it.
-    Fits,
-    /// A copy of a task that is late.
-    Copy,
-}
-
-impl std::fmt::Display for ShareReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ShareReason::Alone => write!(f, "no other job waits"),
-            ShareReason::Priority => write!(f, "has the highest priority"),
-            ShareReason::Least { other, by, measure, .. } => {
-                match measure {
-                    Measure::Queries => write!(f, "has had {by:.1} queries a weight less than ")?,
-                    Measure::Time => write!(f, "has had {by:.2} s of slots a weight less than ")?,
-                }
-                match other {
-                    Some(other) => write!(f, "job {other}"),
-                    None => write!(f, "the inference jobs"),
-                }
-            }
-            ShareReason::Stays { other, by } => {
-                write!(f, "the node has worked for it; job {other} has had only {by:.1} queries a weight less")
-            }
-            ShareReason::Fits => write!(f, "the first whose task the node can have"),
-            ShareReason::Copy => write!(f, "a task of it is late"),
-        }
-    }
-}
-
 /// The accounts of all jobs.
 #[derive(Default)]
 pub(super) struct Share {
@@ -169,7 +120,7 @@ impl Share {
             waiting: 0,
             at_work: 0,
             unmade: 0,
-            pace: None,
+            usual: Usual::default(),
             first_cost: 1.0,
         };
         if self.accounts.insert(job, new).is_none() {
@@ -244,18 +195,16 @@ impl Share {
         self.count(job, 0, -1);
     }
 
-    /// What tasks of a job usually take, in seconds for a unit of cost.
-    pub(super) fn learn(&mut self, job: JobId, pace: Option<f64>) {
-        if let Some(account) = self.accounts.get_mut(&job) {
-            account.pace = pace.filter(|pace| pace.is_finite() && *pace > 0.0);
-        }
+    /// A task of a job has taken so many seconds for a unit of cost; whether what is usual has changed by that.
+    pub(super) fn learn(&mut self, job: JobId, pace: f64) -> bool {
+        self.accounts.get_mut(&job).is_some_and(|account| account.usual.learn(pace))
     }
 
     /// A job has handed out a task of this cost, its first or another.
     pub(super) fn hands_out(&mut self, job: JobId, cost: f64, unmade: u64) {
         if let Some(account) = self.accounts.get_mut(&job) {
             account.unmade = unmade;
-            if account.pace.is_none() && cost.is_finite() && cost > 0.0 {
+            if account.usual.pace().is_none() && cost.is_finite() && cost > 0.0 {
                 account.first_cost = cost;
             }
         }
@@ -270,17 +219,17 @@ impl Share {
     /// can be compared.
     pub(super) fn load(&self, job: JobId, cost: f64) -> f64 {
         let Some(account) = self.accounts.get(&job) else { return cost };
-        cost * account.pace.unwrap_or(FIRST_GUESS / account.first_cost)
+        cost * account.usual.pace().unwrap_or(FIRST_GUESS / account.first_cost)
     }
 
     /// The seconds that a unit of cost of a job usually takes, if any of its tasks has been done.
     pub(super) fn pace(&self, job: JobId) -> Option<f64> {
-        self.accounts.get(&job)?.pace
+        self.accounts.get(&job)?.usual.pace()
     }
 
     /// The seconds that an attempt at a task of this cost is charged with until it has ended.
     pub(super) fn charge_of(&self, job: JobId, cost: f64) -> f64 {
-        self.accounts.get(&job).and_then(|account| account.pace).map_or(FIRST_CHARGE, |pace| pace * cost)
+        self.accounts.get(&job).and_then(|account| account.usual.pace()).map_or(FIRST_CHARGE, |pace| pace * cost)
     }
 
     /// A job has had so many queries more, or less.
@@ -350,14 +299,20 @@ impl Share {
     pub(super) fn given(&mut self, now: Time, job: JobId) -> ShareReason {
         let Some(turn) = self.turn(job) else { return ShareReason::Fits };
         let others = self.accounts.iter().filter(|(id, account)| **id != job && account.waiting > 0);
-        let reason = match others.filter_map(|(&other, _)| self.turn(other)).min() {
+        let other = others.filter_map(|(&other, _)| self.turn(other)).min();
+        let reason = match &other {
             None => ShareReason::Alone,
-            Some(other) => turn.reason(&other, self.may_stay(job, other.job)),
+            Some(other) => turn.reason(other, self.may_stay(job, other.job)),
         };
         if let Some(class) = self.classes.get_mut(&turn.priority.0) {
             class.seconds_now = class.seconds_now.max(turn.seconds.0);
             if turn.holder == Holder::Queries {
-                class.queries_now = class.queries_now.max(turn.queries.0);
+                // One that stays on a node is a little ahead of the others: who comes begins where those are.
+                let least =
+                    other.filter(|other| other.holder == Holder::Queries && other.priority == turn.priority);
+                let least = least.map_or(turn.queries.0, |other| other.queries.0.min(turn.queries.0));
+                let ahead = STAYS * class.growth;
+                class.queries_now = class.queries_now.max(least.max(turn.queries.0 - ahead));
                 class.measure(now);
             }
         }
@@ -371,7 +326,7 @@ impl Share {
             let Some(account) = self.accounts.get(&job) else { continue };
             classes.entry(Reverse(account.priority)).or_default().push(job);
         }
-        Picks { share: self, classes, holders: BinaryHeap::new(), queries: BinaryHeap::new(), weight: 1.0 }
+        Picks::new(self, classes)
     }
 }
 
@@ -405,64 +360,6 @@ impl Turn {
                 ShareReason::Stays { other: other.job, by: self.queries.0 - other.queries.0 }
             }
             _ => ShareReason::Fits,
-        }
-    }
-}
-
-/// Jobs in the order in which they would be served, if each pick were done as expected.
-pub(super) struct Picks<'a> {
-    share: &'a Share,
-    /// Those of lower priorities than the one at hand.
-    classes: BTreeMap<Reverse<i32>, Vec<JobId>>,
-    holders: BinaryHeap<Reverse<(Had, Holder)>>,
-    queries: BinaryHeap<Reverse<(Had, JobId)>>,
-    weight: f64,
-}
-
-impl Picks<'_> {
-    /// The next one; `take` answers with the queries and the cost of its next task, and whether there is another.
-    pub(super) fn next<T>(&mut self, take: impl FnOnce(JobId) -> Option<(T, u32, f64, bool)>) -> Option<T> {
-        if self.holders.is_empty() {
-            self.begin_class();
-        }
-        let Reverse((Had(had), holder)) = self.holders.pop()?;
-        let job = match holder {
-            Holder::Job(job) => job,
-            Holder::Queries => self.queries.peek()?.0.1,
-        };
-        let (taken, queries, cost, more) = take(job)?;
-        let seconds = self.share.charge_of(job, cost);
-        let weight = self.share.accounts.get(&job).map_or(1.0, |account| account.weight);
-        match holder {
-            Holder::Job(_) if more => self.holders.push(Reverse((Had(had + seconds / weight), holder))),
-            Holder::Job(_) => {}
-            Holder::Queries => {
-                let Reverse((Had(of_job), _)) = self.queries.pop()?;
-                if more {
-                    self.queries.push(Reverse((Had(of_job + f64::from(queries) / weight), job)));
-                }
-                if !self.queries.is_empty() {
-                    self.holders.push(Reverse((Had(had + seconds / self.weight), holder)));
-                }
-            }
-        }
-        Some(taken)
-    }
-
-    fn begin_class(&mut self) {
-        let Some((Reverse(priority), jobs)) = self.classes.pop_first() else { return };
-        let class = self.share.classes.get(&priority);
-        self.weight = class.map_or(1.0, |class| class.weight).max(WEIGHTS.0);
-        for job in jobs {
-            let Some(account) = self.share.accounts.get(&job) else { continue };
-            match account.measure {
-                Measure::Time => self.holders.push(Reverse((Had(account.had), Holder::Job(job)))),
-                Measure::Queries => self.queries.push(Reverse((Had(account.had), job))),
-            }
-        }
-        if !self.queries.is_empty() {
-            let had = class.map_or(0.0, |class| class.had);
-            self.holders.push(Reverse((Had(had), Holder::Queries)));
         }
     }
 }
