@@ -45,7 +45,7 @@ impl Engine {
         answers.retain(|&task, output| !run.remember(task, output));
         let reopened = run.reopened();
         // A task must be open before its answer can be taken.
-        run.open_ready(now, self.room() + history.answers.len(), &mut self.line);
+        run.open_ready(now, self.room() + answers.len(), &mut self.line);
         self.jobs.insert(job, run);
         self.board.urgent.insert(job);
         self.start_clocks(now, job);
