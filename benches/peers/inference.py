@@ -28,6 +28,7 @@ class Onnxruntime:
     def __init__(self, model, batch):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(model, options)
         given = self.session.get_inputs()[0]
         # A file may fix the batch.
