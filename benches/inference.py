@@ -223,8 +223,8 @@ def two_jobs():
             fleet.follow([first], lambda at, stats: stats[first]["queries"] >= 100)
             asked = time.monotonic()
             second = fleet.infer(slow.name, "--batch-size", batch)
-            since = time.monotonic()
-            told = fleet.follow([first, second], lambda at, stats: any(stats[job]["state"] == "done" for job in [first, second]))
+            since, base = fleet.stats()
+            told = [(since, {job: base[job]["queries"] for job in [first, second]})] + fleet.follow([first, second], lambda at, stats: any(stats[job]["state"] == "done" for job in [first, second]))
             told = told[:-1]
             answered = next(at for at, counts in told if counts.get(second, 0) > 0)
             _, stats = fleet.stats()
