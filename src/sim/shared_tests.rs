@@ -191,7 +191,7 @@ proptest! {
             let slots: usize = setup.nodes.iter().map(|node| node.slots).sum();
             (count / job.weight, f64::from(batch) * slots as f64 / job.weight)
         };
-        let part_of = if setup.policy.name == "load-balancing" { 0.05 } else { 0.1 };
+        let part_of = if setup.policy.name == "load-balancing" { 0.05 } else { 0.2 };
         let rates: Vec<(f64, f64)> = setup.jobs.iter().enumerate().map(rate).collect();
         for (one, a) in rates.iter().enumerate() {
             for (other, b) in rates.iter().enumerate().skip(one + 1) {
