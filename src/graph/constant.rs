@@ -93,6 +93,10 @@ impl<'a> Constant<'a> {
         let Some((dims, length)) = dims.and_then(|dims| volume(&dims).map(|length| (dims, length))) else {
             return Err(wrong(format!("has impossible sizes {:?}", tensor.dims)));
         };
+        // Products of the other sizes are then never more than their volume.
+        if length == 0 && dims.len() > 1 {
+            return Err(wrong(format!("has no elements: {}", show(&dims))));
+        }
         let data = match tensor.data_type {
             1 => {
                 let bytes = match (tensor.raw, &tensor.floats) {

@@ -6,8 +6,6 @@ use crate::model::images::Curve;
 
 /// A step that is not ready yet.
 pub(super) struct Draft {
-    /// The node that it comes from.
-    pub node: String,
     pub kind: Kind,
     pub inputs: Vec<usize>,
     pub output: usize,
@@ -60,7 +58,7 @@ pub(super) struct PickDraft {
 impl Draft {
     /// What stands in its place when it has gone elsewhere.
     pub(super) fn gone(&self) -> Draft {
-        Draft { node: self.node.clone(), kind: Kind::Gone, inputs: Vec::new(), output: self.output }
+        Draft { kind: Kind::Gone, inputs: Vec::new(), output: self.output }
     }
 }
 

@@ -6,10 +6,11 @@ use super::Limits;
 use super::constant::{Constant, Data, show, volume};
 use super::draft::{Draft, Kind, PickDraft};
 use super::error::GraphError;
+pub(super) use super::layout::{Layout, pixels};
+use super::layout::{length, places};
 pub(super) use super::node::Node;
 use super::ops;
 use super::read::{self, Graph};
-use crate::model::images;
 use std::collections::BTreeMap;
 
 /// What is wrong with a node, without its name.
@@ -18,14 +19,8 @@ pub(super) type Wrong = String;
 /// The most multiply-adds, or steps as small, for one image.
 const MAX_WORK: u64 = 1_000_000_000_000;
 
-/// How a value lies in memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Layout {
-    /// Row by row, as ONNX says.
-    Plain,
-    /// Pixels of padded channels: of 1 x C x H x W, or a row of the last axis for each place in the others.
-    Pixels,
-}
+/// What writing a float counts for: as many multiply-adds take as long.
+pub(super) const COPY: usize = 16;
 
 /// A value that a run computes.
 #[derive(Clone, Debug)]
@@ -60,38 +55,6 @@ pub(super) struct Value {
     pub uses: usize,
     /// The draft that makes it; the input has none.
     pub maker: Option<usize>,
-}
-
-/// The pixels and channels of these sizes.
-pub(super) fn pixels(dims: &[usize]) -> (usize, usize) {
-    match *dims {
-        [1, channels, height, width] => (height * width, channels),
-        [ref rows @ .., channels] => (rows.iter().product(), channels),
-        [] => (1, 1),
-    }
-}
-
-/// The floats that a value takes.
-fn length(dims: &[usize], layout: Layout) -> Option<usize> {
-    let all = volume(dims)?;
-    match layout {
-        Layout::Plain => all.checked_next_multiple_of(images::GROUP),
-        Layout::Pixels => {
-            let (pixels, channels) = pixels(dims);
-            channels.checked_next_multiple_of(images::GROUP)?.checked_mul(pixels)
-        }
-    }
-}
-
-/// Where each element, in ONNX's order, lies among padded pixels.
-fn places(dims: &[usize]) -> impl Iterator<Item = u32> {
-    let (pixels, channels) = pixels(dims);
-    let step = images::step(channels);
-    let planes = dims.len() == 4 && dims[0] == 1;
-    (0..pixels * channels).map(move |at| {
-        let (pixel, channel) = if planes { (at % pixels, at / pixels) } else { (at / channels, at % channels) };
-        (pixel * step + channel) as u32
-    })
 }
 
 pub(super) struct Lowering<'a> {
@@ -199,6 +162,7 @@ impl<'a> Lowering<'a> {
     /// Counts bytes of weights and tables; `None` is more than there are.
     pub(super) fn keep(&mut self, bytes: Option<usize>) -> Result<(), Wrong> {
         let limit = self.limits.weights;
+        self.work(&[bytes.unwrap_or(usize::MAX), COPY / 4])?;
         let sum = bytes.and_then(|bytes| bytes.checked_add(self.weights)).filter(|&sum| sum <= limit);
         self.weights =
             sum.ok_or_else(|| format!("with this, weights and tables take more than the limit, {limit} bytes"))?;
@@ -221,7 +185,10 @@ impl<'a> Lowering<'a> {
         let length = volume(dims).filter(|&length| length <= limit / 4 && length < u32::MAX as usize);
         let length =
             length.ok_or_else(|| format!("{} numbers take more than the limit, {limit} bytes", show(dims)))?;
-        self.work(&[length])?;
+        if length == 0 && dims.len() > 1 {
+            return Err(format!("{}: a tensor without elements", show(dims)));
+        }
+        self.work(&[length, COPY])?;
         Ok(length)
     }
 
@@ -240,7 +207,7 @@ impl<'a> Lowering<'a> {
         if length == 0 {
             return Err(format!("{}: a tensor without elements", show(dims)));
         }
-        self.work(&[length])?;
+        self.work(&[length, COPY])?;
         self.values.push(Value { length, uses: 0, maker });
         Ok(self.values.len() - 1)
     }
@@ -248,19 +215,6 @@ impl<'a> Lowering<'a> {
     /// Adds a step and returns what it makes.
     pub(super) fn push(
         &mut self,
-        node: Node<'_, '_>,
-        kind: Kind,
-        inputs: &[&Computed],
-        dims: Vec<usize>,
-        layout: Layout,
-    ) -> Result<Computed, Wrong> {
-        let name = read::name(node.proto);
-        self.push_named(name, kind, inputs, dims, layout)
-    }
-
-    fn push_named(
-        &mut self,
-        name: &str,
         kind: Kind,
         inputs: &[&Computed],
         dims: Vec<usize>,
@@ -268,7 +222,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<Computed, Wrong> {
         let value = self.value(&dims, layout, Some(self.drafts.len()))?;
         let inputs = inputs.iter().map(|input| input.value).collect();
-        self.drafts.push(Draft { node: name.to_owned(), kind, inputs, output: value });
+        self.drafts.push(Draft { kind, inputs, output: value });
         Ok(Computed { value, dims, layout })
     }
 
@@ -290,17 +244,17 @@ impl<'a> Lowering<'a> {
     /// The node's input as a value of the run.
     pub(super) fn computed(&mut self, node: Node<'_, 'a>, input: usize) -> Result<Computed, Wrong> {
         let fact = self.fact(node, input)?;
-        self.to_computed(node, fact)
+        self.make_computed(fact)
     }
 
     /// A constant becomes a step that writes it.
-    pub(super) fn to_computed(&mut self, node: Node<'_, 'a>, fact: Fact<'a>) -> Result<Computed, Wrong> {
+    pub(super) fn make_computed(&mut self, fact: Fact<'a>) -> Result<Computed, Wrong> {
         match fact {
             Fact::Computed(computed) => Ok(computed),
             Fact::Constant(constant) => {
                 self.keep(constant.len().checked_mul(4))?;
                 let floats = constant.to_floats().ok_or("whole numbers where floats are needed")?;
-                self.push(node, Kind::Constant(floats), &[], constant.dims, Layout::Plain)
+                self.push(Kind::Constant(floats), &[], constant.dims, Layout::Plain)
             }
         }
     }
@@ -416,7 +370,6 @@ impl<'a> Lowering<'a> {
         }
         self.keep(map.len().checked_mul(4))?;
         let input = Computed { value: input, ..x.clone() };
-        let name = "a change of layout";
-        self.push_named(name, Kind::Pick(PickDraft { map, fill }), &[&input], dims, layout)
+        self.push(Kind::Pick(PickDraft { map, fill }), &[&input], dims, layout)
     }
 }

@@ -12,6 +12,7 @@
 mod constant;
 mod draft;
 mod error;
+mod layout;
 mod lower;
 mod node;
 mod ops;
@@ -152,14 +153,5 @@ impl Network {
             run::image(&self.plan, path, image, out, scratch)?;
         }
         Ok(out)
-    }
-
-    /// How long each step takes: the nodes' names with what `clock` has run on while `input` was computed.
-    ///
-    /// # Errors
-    /// As for [`Network::run`], of one image.
-    #[doc(hidden)]
-    pub fn steps(&self) -> Vec<&str> {
-        self.plan.tasks.iter().map(|task| &task.node[..]).collect()
     }
 }

@@ -8,8 +8,6 @@ use super::steps::Step;
 
 /// A step with the places of its inputs and output.
 pub(super) struct Task {
-    /// The node that it comes from.
-    pub node: String,
     pub step: Box<dyn Step>,
     /// Slots and how many floats of them are meant.
     pub inputs: Vec<(usize, usize)>,
@@ -86,12 +84,12 @@ pub(super) fn plan(lowered: Lowered, limits: &Limits) -> Result<Plan, GraphError
         let ended = ended.into_iter().filter_map(|value| slot_of[value]).filter(|&other| other != slot);
         slots.free.extend(ended);
         let output = (slot, values[draft.output].length);
-        tasks.push(Task { node: draft.node, step, inputs, output });
+        tasks.push(Task { step, inputs, output });
     }
     let room = tasks.iter().map(|task| task.step.room()).max().unwrap_or(0);
     let (input, output) = (place(&slot_of, input)?, place(&slot_of, output)?);
     let plan = Plan { tasks, slots: slots.lengths, input, output, room };
-    if plan.working() > limits.working {
+    if plan.working() > limits.working || plan.room > u32::MAX as usize {
         let what = format!("{} bytes of memory for a run", plan.working());
         return Err(GraphError::TooBig { what, limit: limits.working });
     }

@@ -2,7 +2,7 @@
 
 use super::super::constant::Constant;
 use super::super::draft::Kind;
-use super::super::lower::{Computed, Fact, Layout, Lowering, Node, Wrong, pixels};
+use super::super::lower::{COPY, Computed, Fact, Layout, Lowering, Node, Wrong, pixels};
 use super::super::steps::{Combine, CombineRows};
 use super::moves::{broadcast, expanded};
 use super::norm::drawn;
@@ -30,7 +30,7 @@ fn all<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, operator: Operator) -> Resu
     let mut left = l.fact(node, 0)?;
     for input in 1..node.proto.inputs.len() {
         let right = l.fact(node, input)?;
-        left = two(l, node, operator, left, right)?;
+        left = two(l, operator, left, right)?;
     }
     if let (Fact::Computed(x), 1) = (&left, node.proto.inputs.len()) {
         l.rename(node, x.clone());
@@ -40,20 +40,14 @@ fn all<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, operator: Operator) -> Resu
     Ok(())
 }
 
-fn two<'a>(
-    l: &mut Lowering<'a>,
-    node: Node<'_, 'a>,
-    operator: Operator,
-    left: Fact<'a>,
-    right: Fact<'a>,
-) -> Result<Fact<'a>, Wrong> {
+fn two<'a>(l: &mut Lowering<'a>, operator: Operator, left: Fact<'a>, right: Fact<'a>) -> Result<Fact<'a>, Wrong> {
     let made = match (left, right) {
         (Fact::Constant(left), Fact::Constant(right)) => {
             return fold(l, operator, &left, &right).map(Fact::Constant);
         }
-        (Fact::Computed(x), Fact::Constant(other)) => with_constant(l, node, operator, x, other, false)?,
-        (Fact::Constant(other), Fact::Computed(x)) => with_constant(l, node, operator, x, other, true)?,
-        (Fact::Computed(left), Fact::Computed(right)) => computed(l, node, operator, left, right)?,
+        (Fact::Computed(x), Fact::Constant(other)) => with_constant(l, operator, x, other, false)?,
+        (Fact::Constant(other), Fact::Computed(x)) => with_constant(l, operator, x, other, true)?,
+        (Fact::Computed(left), Fact::Computed(right)) => computed(l, operator, left, right)?,
     };
     Ok(Fact::Computed(made))
 }
@@ -105,13 +99,13 @@ fn channel_row(dims: &[usize], constant: &Constant<'_>, floats: &[f32]) -> Optio
 
 fn with_constant<'a>(
     l: &mut Lowering<'a>,
-    node: Node<'_, 'a>,
     operator: Operator,
     x: Computed,
     other: Constant<'a>,
     turned: bool,
 ) -> Result<Computed, Wrong> {
     let dims = broadcast(&x.dims, &other.dims)?;
+    l.work(&[other.len(), COPY])?;
     let floats = other.to_floats().ok_or("whole numbers and floats")?;
     let row = if dims == x.dims { channel_row(&x.dims, &other, &floats) } else { None };
     if let Some(row) = row {
@@ -142,11 +136,11 @@ fn with_constant<'a>(
         if step > 0 {
             l.keep(row.len().checked_mul(4))?;
             let kind = Kind::Ready(Box::new(CombineRows { operator, turned, step, row: Some(row) }));
-            return l.push(node, kind, &[&x], dims, x.layout);
+            return l.push(kind, &[&x], dims, x.layout);
         }
     }
-    let other = l.to_computed(node, Fact::Constant(other))?;
-    if turned { full(l, node, operator, other, x, dims) } else { full(l, node, operator, x, other, dims) }
+    let other = l.make_computed(Fact::Constant(other))?;
+    if turned { full(l, operator, other, x, dims) } else { full(l, operator, x, other, dims) }
 }
 
 /// A value that another step now makes in the node's place: the node no longer uses it.
@@ -157,7 +151,6 @@ fn taken(l: &mut Lowering<'_>, x: Computed) -> Computed {
 
 fn computed<'a>(
     l: &mut Lowering<'a>,
-    node: Node<'_, 'a>,
     operator: Operator,
     left: Computed,
     right: Computed,
@@ -179,13 +172,7 @@ fn computed<'a>(
             Layout::Pixels => (l.pixels(&left)?, l.pixels(&right)?),
             Layout::Plain => (left, right),
         };
-        return l.push(
-            node,
-            Kind::Ready(Box::new(Combine(operator))),
-            &[&left, &right],
-            left.dims.clone(),
-            layout,
-        );
+        return l.push(Kind::Ready(Box::new(Combine(operator))), &[&left, &right], left.dims.clone(), layout);
     }
     let dims = broadcast(&left.dims, &right.dims)?;
     // One row for all pixels, as in squeeze and excitation.
@@ -195,16 +182,15 @@ fn computed<'a>(
             let (x, row) = (l.pixels(x)?, l.pixels(row)?);
             let step = images::step(dims[1]);
             let kind = Kind::Ready(Box::new(CombineRows { operator, turned, step, row: None }));
-            return l.push(node, kind, &[&x, &row], dims, Layout::Pixels);
+            return l.push(kind, &[&x, &row], dims, Layout::Pixels);
         }
     }
-    full(l, node, operator, left, right, dims)
+    full(l, operator, left, right, dims)
 }
 
 /// Both operands in full size.
 fn full<'a>(
     l: &mut Lowering<'a>,
-    node: Node<'_, 'a>,
     operator: Operator,
     left: Computed,
     right: Computed,
@@ -219,7 +205,7 @@ fn full<'a>(
         l.pick(&x, map, None, dims.clone(), Layout::Plain)
     };
     let (left, right) = (grown(left)?, grown(right)?);
-    l.push(node, Kind::Ready(Box::new(Combine(operator))), &[&left, &right], dims, Layout::Plain)
+    l.push(Kind::Ready(Box::new(Combine(operator))), &[&left, &right], dims, Layout::Plain)
 }
 
 /// Lets the convolution that makes `a` add `b`, if it can.

@@ -30,8 +30,9 @@ pub(super) fn conv<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), W
         return Err(format!("kernel_shape {:?} is not that of its weights, {down} x {across}", window.kernel));
     }
     let [out_height, out_width] = window.out_size;
-    l.keep(packed_bytes(groups, channels, outputs, window.taps()))?;
-    l.work(&[out_height, out_width, outputs, each, window.taps()])?;
+    let bytes = packed_bytes(groups, channels, outputs, window.taps());
+    l.keep(bytes)?;
+    l.work(&[out_height, out_width, bytes.unwrap_or(usize::MAX) / 4])?;
     let weights = kernel.to_floats().ok_or("its weights are whole numbers")?;
     let bias = match l.optional(node, 2)? {
         None => vec![0.0; outputs],
@@ -41,7 +42,7 @@ pub(super) fn conv<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), W
     let x = if planes { x } else { l.pixels(&x)? };
     let draft = ConvDraft { window, groups, channels, weights, bias, planes, add: false, clip: None, curve: None };
     let dims = vec![1, outputs, out_height, out_width];
-    let made = l.push(node, Kind::Conv(Box::new(draft)), &[&x], dims, Layout::Pixels)?;
+    let made = l.push(Kind::Conv(Box::new(draft)), &[&x], dims, Layout::Pixels)?;
     l.done(node, made);
     Ok(())
 }

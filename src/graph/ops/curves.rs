@@ -32,7 +32,7 @@ fn bend<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, curve: Curve) -> Result<()
     if drawn {
         l.rename(node, x);
     } else {
-        let made = l.push(node, Kind::Curve(curve), &[&x], x.dims.clone(), x.layout)?;
+        let made = l.push(Kind::Curve(curve), &[&x], x.dims.clone(), x.layout)?;
         l.done(node, made);
     }
     Ok(())

@@ -37,7 +37,7 @@ pub(super) fn gemm<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), W
         let terms = terms.to_floats().ok_or("its terms are whole numbers")?;
         bias.iter_mut().zip(terms.iter().cycle()).for_each(|(bias, term)| *bias = beta * term);
     }
-    let made = layer(l, node, &x, Layer { rows, inner, outputs, weights, turned, alpha, bias })?;
+    let made = layer(l, &x, Layer { rows, inner, outputs, weights, turned, alpha, bias })?;
     l.done(node, made);
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(super) fn matmul<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
     // Rows of the last axis, whatever stood before it.
     let x = Computed { dims: vec![rows, inner], ..l.plain(&x)? };
     let bias = vec![0.0; outputs];
-    let made = layer(l, node, &x, Layer { rows, inner, outputs, weights, turned: false, alpha: 1.0, bias })?;
+    let made = layer(l, &x, Layer { rows, inner, outputs, weights, turned: false, alpha: 1.0, bias })?;
     let made = if dims.len() == 2 { made } else { Computed { dims, ..l.plain(&made)? } };
     l.done(node, made);
     Ok(())
@@ -73,7 +73,7 @@ struct Layer<'a> {
 }
 
 /// A convolution over one row of pixels, each of which sees itself.
-fn layer<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, x: &Computed, layer: Layer<'a>) -> Result<Computed, Wrong> {
+fn layer<'a>(l: &mut Lowering<'a>, x: &Computed, layer: Layer<'a>) -> Result<Computed, Wrong> {
     let Layer { rows, inner, outputs, weights, turned, alpha, bias } = layer;
     if rows == 0 || inner == 0 || outputs == 0 {
         return Err("a layer without rows, features or outputs".to_owned());
@@ -100,5 +100,5 @@ fn layer<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, x: &Computed, layer: Laye
         clip: None,
         curve: None,
     };
-    l.push(node, Kind::Conv(Box::new(draft)), &[&x], vec![rows, outputs], Layout::Pixels)
+    l.push(Kind::Conv(Box::new(draft)), &[&x], vec![rows, outputs], Layout::Pixels)
 }

@@ -7,34 +7,40 @@ use super::super::node::axis;
 use super::super::steps::Concat;
 use crate::model::images;
 
-/// For each axis of the output and each place on it, how far that is from the input's first element; `None` is a gap.
-pub(super) type Tables = Vec<Vec<Option<usize>>>;
+/// For each axis of the output and each place on it, how far that is from the input's first element; [`FILL`] is a gap.
+pub(super) type Tables = Vec<Vec<u32>>;
 
 /// From an element to the next on each axis.
 pub(super) fn strides(dims: &[usize]) -> Vec<usize> {
-    let mut strides = vec![1; dims.len()];
+    let mut strides = vec![1_usize; dims.len()];
     for at in (1..dims.len()).rev() {
-        strides[at - 1] = strides[at] * dims[at];
+        strides[at - 1] = strides[at].saturating_mul(dims[at]);
     }
     strides
+}
+
+/// All places of an axis: `step` from each to the next.
+pub(super) fn line(size: usize, step: usize) -> impl Iterator<Item = u32> {
+    // Those that matter are inside of a tensor that `room_for` has looked at.
+    (0..size).map(move |place| place.saturating_mul(step) as u32)
 }
 
 /// The place of each element of the output in the input.
 fn map(l: &mut Lowering<'_>, tables: &Tables) -> Result<Vec<u32>, Wrong> {
     let dims: Vec<usize> = tables.iter().map(Vec::len).collect();
     let length = l.room_for(&dims)?;
-    let mut places: Vec<Option<usize>> = Vec::with_capacity(length);
-    places.push(Some(0));
+    l.allowed(length)?;
+    let join = |a: u32, b: u32| if a == FILL || b == FILL { FILL } else { a.saturating_add(b) };
+    let mut places = vec![0];
     for table in tables {
-        places = places.iter().flat_map(|&a| table.iter().map(move |&b| Some(a? + b?))).collect();
+        places = places.iter().flat_map(|&a| table.iter().map(move |&b| join(a, b))).collect();
     }
-    Ok(places.into_iter().map(|place| place.map_or(FILL, |place| place as u32)).collect())
+    Ok(places)
 }
 
 /// Moves elements, now or in a run.
 pub(super) fn moved<'a>(
     l: &mut Lowering<'a>,
-    node: Node<'_, 'a>,
     fact: Fact<'a>,
     tables: &Tables,
     fill: Option<f32>,
@@ -58,7 +64,6 @@ pub(super) fn moved<'a>(
                     Data::Floats(map.iter().map(|&at| floats.get(at as usize).copied().unwrap_or(fill)).collect())
                 }
             };
-            let _ = node;
             Ok(Fact::Constant(Constant { dims, data }))
         }
     }
@@ -82,7 +87,7 @@ pub(super) fn expanded(l: &mut Lowering<'_>, from: &[usize], dims: &[usize]) -> 
     let steps = strides(from);
     let table = |(at, &size): (usize, &usize)| {
         let step = at.checked_sub(missing).filter(|&at| from[at] != 1).map_or(0, |at| steps[at]);
-        (0..size).map(|place| Some(place * step)).collect()
+        line(size, step).collect()
     };
     l.room_for(dims)?;
     let tables = dims.iter().enumerate().map(table).collect();
@@ -97,10 +102,10 @@ pub(super) fn expand<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
     l.room_for(&dims)?;
     let table = |(at, &size): (usize, &usize)| {
         let step = at.checked_sub(missing).filter(|&at| fact.dims()[at] != 1).map_or(0, |at| steps[at]);
-        (0..size).map(|place| Some(place * step)).collect()
+        line(size, step).collect()
     };
     let tables = dims.iter().enumerate().map(table).collect();
-    let made = moved(l, node, fact, &tables, None)?;
+    let made = moved(l, fact, &tables, None)?;
     l.set(node, 0, made);
     Ok(())
 }
@@ -108,7 +113,7 @@ pub(super) fn expand<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
 /// Axes in another order.
 fn turned(dims: &[usize], order: &[usize]) -> Tables {
     let steps = strides(dims);
-    order.iter().map(|&at| (0..dims[at]).map(|place| Some(place * steps[at])).collect()).collect()
+    order.iter().map(|&at| line(dims[at], steps[at]).collect()).collect()
 }
 
 /// The value with its axes in this order, as ONNX lays it.
@@ -136,9 +141,10 @@ pub(super) fn transpose<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<
     if !sorted.into_iter().eq(0..rank) {
         return Err(format!("{order:?} is no order of {rank} axes"));
     }
+    l.room_for(fact.dims())?;
     let tables = turned(fact.dims(), &order);
     let made = match fact {
-        Fact::Constant(_) => moved(l, node, fact, &tables, None)?,
+        Fact::Constant(_) => moved(l, fact, &tables, None)?,
         Fact::Computed(x) => {
             let made = turn(l, &x, &order)?;
             if made.value == x.value {
@@ -174,12 +180,13 @@ pub(super) fn pad<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wr
     };
     let steps = strides(fact.dims());
     let dims: Vec<usize> = (0..rank).map(|at| pads[at] + fact.dims()[at] + pads[rank + at]).collect();
+    l.room_for(fact.dims())?;
     l.room_for(&dims)?;
     let table = |at: usize| {
-        let inner = (0..fact.dims()[at]).map(|place| Some(place * steps[at]));
-        std::iter::repeat_n(None, pads[at])
+        let inner = line(fact.dims()[at], steps[at]);
+        std::iter::repeat_n(FILL, pads[at])
             .chain(inner)
-            .chain(std::iter::repeat_n(None, pads[rank + at]))
+            .chain(std::iter::repeat_n(FILL, pads[rank + at]))
             .collect()
     };
     let tables: Tables = (0..rank).map(table).collect();
@@ -189,7 +196,7 @@ pub(super) fn pad<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wr
         }
         _ => None,
     };
-    let made = moved(l, node, fact, &tables, Some(fill))?;
+    let made = moved(l, fact, &tables, Some(fill))?;
     if let (Some(inner), Fact::Computed(made)) = (inner, &made) {
         l.pads.insert(made.value, (inner, [pads[2], pads[3], pads[6], pads[7]]));
     }
@@ -227,7 +234,7 @@ pub(super) fn concat<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
     let channels_of_image = first.len() == 4 && first[0] == 1 && at == 1;
     let mut inputs = Vec::with_capacity(facts.len());
     for fact in facts {
-        let x = l.to_computed(node, fact)?;
+        let x = l.make_computed(fact)?;
         inputs.push(if channels_of_image { l.pixels(&x)? } else { l.plain(&x)? });
     }
     let (step, layout) = if channels_of_image {
@@ -238,7 +245,7 @@ pub(super) fn concat<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(),
         let pieces = inputs.iter().map(|x| (behind(&x.dims), behind(&x.dims))).collect();
         (Concat { rows: dims[..at].iter().product(), step: behind(&dims), pieces }, Layout::Plain)
     };
-    let made = l.push(node, Kind::Ready(Box::new(step)), &inputs.iter().collect::<Vec<_>>(), dims, layout)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &inputs.iter().collect::<Vec<_>>(), dims, layout)?;
     l.done(node, made);
     Ok(())
 }

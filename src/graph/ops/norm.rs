@@ -2,7 +2,7 @@
 
 use super::super::constant::show;
 use super::super::draft::{Kind, ScaleDraft};
-use super::super::lower::{Computed, Layout, Lowering, Node, Wrong, pixels};
+use super::super::lower::{COPY, Computed, Layout, Lowering, Node, Wrong, pixels};
 use super::super::steps::Normalise;
 
 pub(super) fn batch<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
@@ -43,7 +43,7 @@ pub(super) fn scale<'a>(
     l.keep(factors.len().checked_mul(16))?;
     let x = l.pixels(&x)?;
     let draft = ScaleDraft { factors, terms, curve: None };
-    let made = l.push(node, Kind::Scale(draft), &[&x], x.dims.clone(), Layout::Pixels)?;
+    let made = l.push(Kind::Scale(draft), &[&x], x.dims.clone(), Layout::Pixels)?;
     l.done(node, made);
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(super) fn local<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
     let size =
         node.int("size")?.and_then(|size| usize::try_from(size).ok()).filter(|size| (1..=4096).contains(size));
     let size = size.ok_or("its size must be from 1 to 4096")?;
-    l.work(&[height, width, channels, size])?;
+    l.work(&[height, width, channels, size, COPY])?;
     let alpha = node.float("alpha")?.unwrap_or(1e-4);
     let step = Normalise {
         channels,
@@ -90,7 +90,7 @@ pub(super) fn local<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
         beta: node.float("beta")?.unwrap_or(0.75),
         bias: node.float("bias")?.unwrap_or(1.0),
     };
-    let made = l.push(node, Kind::Ready(Box::new(step)), &[&x], x.dims.clone(), Layout::Pixels)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &[&x], x.dims.clone(), Layout::Pixels)?;
     l.done(node, made);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::super::constant::show;
 use super::super::draft::Kind;
-use super::super::lower::{Layout, Lowering, Node, Wrong};
+use super::super::lower::{COPY, Layout, Lowering, Node, Wrong};
 use super::super::steps::{GlobalPool, Pool};
 use super::super::window::Window;
 use crate::model::images::{self, Pooling};
@@ -30,11 +30,11 @@ fn over_windows<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, pooling: Pooling) 
     let window = Window::of(&node, [height, width], [1, 1], [0; 4])?;
     let [down, across] = window.out_size;
     let seen = [0, 1].map(|axis| window.kernel[axis].min(window.size[axis]));
-    l.work(&[down, across, channels, seen[0], seen[1]])?;
+    l.work(&[down, across, channels, seen[0], seen[1], COPY / 4])?;
     let x = l.pixels(&x)?;
     let step = Pool { window, step: images::step(channels), pooling };
     let dims = vec![1, channels, down, across];
-    let made = l.push(node, Kind::Ready(Box::new(step)), &[&x], dims, Layout::Pixels)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &[&x], dims, Layout::Pixels)?;
     l.done(node, made);
     Ok(())
 }
@@ -62,7 +62,7 @@ pub(super) fn global<'a>(
     l.work(&[height, width, channels])?;
     let step = GlobalPool { pixels: height * width, step: images::step(channels), pooling };
     let dims = if keep { vec![1, channels, 1, 1] } else { vec![1, channels] };
-    let made = l.push(node, Kind::Ready(Box::new(step)), &[&x], dims, Layout::Pixels)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &[&x], dims, Layout::Pixels)?;
     l.done(node, made);
     Ok(())
 }

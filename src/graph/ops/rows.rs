@@ -30,7 +30,7 @@ fn shares<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, logarithm: bool) -> Resu
     let x = l.plain(&x)?;
     let rows = x.dims.iter().product::<usize>() / length;
     let step = Softmax { rows, length, logarithm };
-    let made = l.push(node, Kind::Ready(Box::new(step)), &[&x], x.dims.clone(), Layout::Plain)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &[&x], x.dims.clone(), Layout::Plain)?;
     l.done(node, made);
     Ok(())
 }
@@ -69,7 +69,7 @@ fn reduce<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, mean: bool) -> Result<()
     let divisor = if mean { length as f32 } else { 1.0 };
     l.work(&[rows, length])?;
     let step = RowMean { rows, length, divisor };
-    let made = l.push(node, Kind::Ready(Box::new(step)), &[&turned], dims, Layout::Plain)?;
+    let made = l.push(Kind::Ready(Box::new(step)), &[&turned], dims, Layout::Plain)?;
     l.done(node, made);
     Ok(())
 }

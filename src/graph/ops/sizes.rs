@@ -25,7 +25,7 @@ pub(super) fn constant<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(
 pub(super) fn constant_of_shape<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
     let sizes = l.ints(node, 0)?;
     let dims: Option<Vec<usize>> = sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
-    let length = dims.as_ref().and_then(|dims| volume(dims)).filter(|&length| length <= isize::MAX as usize / 8);
+    let length = dims.as_ref().and_then(|dims| volume(dims)).filter(|&length| length > 0 || sizes.len() == 1);
     let (Some(dims), Some(length)) = (dims, length) else {
         return Err(format!("impossible sizes {sizes:?}"));
     };

@@ -1,19 +1,20 @@
 //! Owns operators that take parts of a tensor.
 
-use super::super::constant::show;
-use super::super::lower::{Fact, Lowering, Node, Wrong};
+use super::super::constant::{Constant, show};
+use super::super::lower::{Computed, Fact, Lowering, Node, Wrong};
 use super::super::node::axis;
-use super::moves::{Tables, moved, strides};
+use super::moves::{Tables, line, moved, strides};
 
 /// All places of all axes.
 fn whole(dims: &[usize]) -> Tables {
     let steps = strides(dims);
-    dims.iter().zip(steps).map(|(&size, step)| (0..size).map(|place| Some(place * step)).collect()).collect()
+    dims.iter().zip(steps).map(|(&size, step)| line(size, step).collect()).collect()
 }
 
 pub(super) fn slice<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
     let fact = l.fact(node, 0)?;
     let dims = fact.dims().to_vec();
+    l.room_for(&dims)?;
     let starts = l.ints_of(node, "starts", 1)?.ok_or("it has no starts")?;
     let ends = l.ints_of(node, "ends", 2)?.ok_or("it has no ends")?;
     let axes = l.ints_of(node, "axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
@@ -44,7 +45,7 @@ pub(super) fn slice<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
             }
         };
     }
-    let made = moved(l, node, fact, &tables, None)?;
+    let made = moved(l, fact, &tables, None)?;
     l.set(node, 0, made);
     Ok(())
 }
@@ -52,6 +53,7 @@ pub(super) fn slice<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
 pub(super) fn split<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
     let fact = l.fact(node, 0)?;
     let dims = fact.dims().to_vec();
+    l.room_for(&dims)?;
     let at = axis(node.int("axis")?.unwrap_or(0), dims.len())?;
     let parts = node.proto.outputs.len();
     let sizes: Vec<usize> = match l.ints_of(node, "split", 1)? {
@@ -69,7 +71,7 @@ pub(super) fn split<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
     for (output, size) in sizes.into_iter().enumerate() {
         let mut tables = whole(&dims);
         tables[at] = tables[at][first..first + size].to_vec();
-        let made = moved(l, node, fact.clone(), &tables, None)?;
+        let made = moved(l, fact.clone(), &tables, None)?;
         l.set(node, output, made);
         first += size;
     }
@@ -79,20 +81,21 @@ pub(super) fn split<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), 
 pub(super) fn gather<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
     let fact = l.fact(node, 0)?;
     let dims = fact.dims().to_vec();
+    l.room_for(&dims)?;
     let at = axis(node.int("axis")?.unwrap_or(0), dims.len())?;
     let places = l.constant(node, 1)?;
     let wanted = places.as_ints().ok_or("its places are not whole numbers")?;
     let step = strides(&dims)[at];
-    let places_on_axis: Result<Vec<Option<usize>>, Wrong> =
-        wanted.iter().map(|&place| axis(place, dims[at]).map(|place| Some(place * step))).collect();
+    let places_on_axis: Result<Vec<u32>, Wrong> =
+        wanted.iter().map(|&place| axis(place, dims[at]).map(|place| (place * step) as u32)).collect();
     let mut tables = whole(&dims);
     tables[at] = places_on_axis?;
-    let made = moved(l, node, fact, &tables, None)?;
+    let made = moved(l, fact, &tables, None)?;
     // The axis gives way to those of the places.
     let sizes: Vec<usize> = dims[..at].iter().chain(&places.dims).chain(&dims[at + 1..]).copied().collect();
     let made = match made {
-        Fact::Constant(constant) => Fact::Constant(super::super::constant::Constant { dims: sizes, ..constant }),
-        Fact::Computed(x) => Fact::Computed(super::super::lower::Computed { dims: sizes, ..x }),
+        Fact::Constant(constant) => Fact::Constant(Constant { dims: sizes, ..constant }),
+        Fact::Computed(x) => Fact::Computed(Computed { dims: sizes, ..x }),
     };
     l.set(node, 0, made);
     Ok(())

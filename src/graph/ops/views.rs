@@ -6,7 +6,7 @@ use super::super::node::axis;
 
 /// The tensor with other sizes of the same volume.
 fn resize<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, fact: Fact<'a>, dims: Vec<usize>) -> Result<(), Wrong> {
-    if volume(&dims) != volume(fact.dims()) {
+    if volume(&dims) != volume(fact.dims()) || (volume(&dims) == Some(0) && dims.len() > 1) {
         return Err(format!("{} cannot become {}", show(fact.dims()), show(&dims)));
     }
     match fact {

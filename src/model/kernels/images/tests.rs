@@ -2,10 +2,12 @@
 
 use super::*;
 
+type Plain = fn(f64) -> f64;
+
 #[test]
 fn curves_are_what_they_say_on_every_path() {
     let xs: Vec<f32> = (-1_600..1_600).map(|x| x as f32 / 20.0).collect();
-    let cases: [(Curve, fn(f64) -> f64); 9] = [
+    let cases: [(Curve, Plain); 9] = [
         (Curve::Clip(-1.0, 6.0), |x| x.clamp(-1.0, 6.0)),
         (Curve::Leaky(0.125), |x| if x < 0.0 { 0.125 * x } else { x }),
         (Curve::Sigmoid, |x| 1.0 / (1.0 + (-x).exp())),
