@@ -1,11 +1,8 @@
 //! Owns the tests of networks as predictors: small ONNX graphs, made here.
 
-#[path = "../graph/tests/onnx.rs"]
-#[allow(dead_code, reason = "others use the rest")]
-mod onnx;
-
 use super::super::{Answer, load as load_any, pictures};
 use super::*;
+use crate::graph::tests::onnx;
 use image::ImageEncoder;
 use proptest::prelude::*;
 
