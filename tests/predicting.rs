@@ -66,7 +66,7 @@ fn rows_are_answered_with_and_without_labels() {
     let model = Model { weights, form: Form { output, ..Form::default() }, notes: BTreeMap::new() };
     fs::write(dir.path().join("m.npz"), files::write(&model, "npz").unwrap()).unwrap();
     fs::write(dir.path().join("plain.csv"), "3\n-3\n").unwrap();
-    fs::write(dir.path().join("labelled.csv"), "3,high\n-3,low\n-2,high\n0.5,low\n").unwrap();
+    fs::write(dir.path().join("labelled.csv"), "3,high\n-3,low\n-2,high\n0.25,low\n").unwrap();
     fs::write(dir.path().join("odd.csv"), "3,odd\n").unwrap();
     let (code, out, err) = predict(dir.path(), &["m.npz", "plain.csv"]);
     assert_eq!(

@@ -3,8 +3,9 @@
     cargo build --release && python3 benches/peers/lite0.py && python3 benches/peers/inference_accuracy.py [DIRECTORY...]
 
 Twice: once with the same pixels for both (cut and resized by Pillow), once from the files on, where the other side is Pillow
-and NumPy. JPEG decoders differ by up to 4 of 255 where colour is stored at half the resolution, so there the label must be
-the same and the distance is only told; PNG must agree to the bar from the files on, too. Pictures are those that come with scikit-image and scikit-learn and those of the directories given (the examples of
+and NumPy. JPEG decoders differ by up to 4 of 255 where colour is stored at half the resolution, so there the distance
+is only told, and the label must be the same unless the reference itself is within 0.02 of another; PNG must agree to the bar
+from the files on, too. Pictures are those that come with scikit-image and scikit-learn and those of the directories given (the examples of
 Debian's opencv-doc, say); if they are fewer than 50, quarters of the larger ones count as pictures too, and the line says so.
 Ours is ROUNDTABLE_BIN, by default target/release/roundtable.
 """
@@ -27,7 +28,7 @@ from PIL import Image, ImageOps
 
 LITE0 = inference_venv.TARGET / "lite0"
 OURS = os.environ.get("ROUNDTABLE_BIN", str(inference_venv.TARGET / "release" / "roundtable"))
-WANTED, BAR = 50, 1e-3
+WANTED, BAR, NEAR = 50, 1e-3, 0.02
 
 
 def pictures(directories):
@@ -89,9 +90,11 @@ def compare(what, ours, theirs, paths, bar=BAR):
     worst = int(far.argmax())
     print(f"{what}: same label {same.sum()} of {len(paths)}, probabilities at most {far.max():.2e} apart "
           f"({paths[worst].name}), median {np.median(far):.1e}")
-    for path in (path for path, same in zip(paths, same) if not same):
-        print(f"  another label: {path}")
-    return same.all() and far.max() <= bar
+    margins = np.diff(np.sort(theirs, 1)[:, -2:])[:, 0]
+    for row in np.flatnonzero(~same):
+        print(f"  another label: {paths[row].name}, where the reference's first two are {margins[row]:.4f} apart")
+    good = same if bar == BAR else same | (margins < NEAR)
+    return good.all() and far.max() <= bar
 
 
 def main():

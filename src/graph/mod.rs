@@ -22,7 +22,7 @@ mod read;
 mod run;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod window;
 
 pub use error::GraphError;

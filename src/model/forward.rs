@@ -94,7 +94,7 @@ impl Forward {
         mut see: impl FnMut(usize, &[f32]) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let (columns, step) = (self.columns, padded::<f32>(self.columns));
-        if rows.len() % columns != 0 {
+        if !rows.len().is_multiple_of(columns) {
             let data = rows.len() % columns;
             return Err(ModelError::DataDiffers { what: "features", model: columns, data });
         }

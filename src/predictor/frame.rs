@@ -155,7 +155,7 @@ impl Frame {
 /// The half, rounded to the even number if it lies between two, as Python rounds.
 fn middle(rest: usize) -> usize {
     let half = rest / 2;
-    half + (rest % 2 & half % 2)
+    half + (rest % 2) * (half % 2)
 }
 
 /// The number that each byte of each channel becomes.

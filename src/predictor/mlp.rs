@@ -2,7 +2,7 @@
 
 use super::card::{Card, wrong};
 use super::idle::Idle;
-use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Predictor, PredictorError, Prepared};
+use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Loaded, Predictor, PredictorError, Prepared};
 use crate::data::Row;
 use crate::model::{Forward, Model, Output, files};
 
@@ -10,12 +10,7 @@ use crate::model::{Forward, Model, Output, files};
 const BLOCKS: usize = 16;
 
 /// Reads a model of ours in the format of this ending.
-pub(super) fn load(
-    bytes: &[u8],
-    ending: &str,
-    card: Option<&Card>,
-    limits: &Limits,
-) -> Result<Box<dyn Predictor>, PredictorError> {
+pub(super) fn load(bytes: &[u8], ending: &str, card: Option<&Card>, limits: &Limits) -> Loaded {
     let model = files::read(bytes, ending)?;
     let parameters = model.weights.layers().iter().map(|layer| layer.len()).sum::<usize>();
     let size = parameters.saturating_mul(2 * size_of::<f32>());
@@ -97,7 +92,7 @@ impl Predictor for Own {
 
     fn rows(&self, rows: Row<'_>, top: usize, keep_going: KeepGoing<'_>) -> Result<Answers, PredictorError> {
         let (features, columns) = (rows.len(), self.columns);
-        if features % columns != 0 {
+        if !features.is_multiple_of(columns) {
             return Err(PredictorError::Rows { features, columns });
         }
         let mut answers = Answers::new(self.gives().top(top));

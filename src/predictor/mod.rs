@@ -126,6 +126,9 @@ impl Default for Limits {
     }
 }
 
+/// A model ready to be asked, or why there is none.
+pub type Loaded = Result<Box<dyn Predictor>, PredictorError>;
+
 /// A kind of files that hold models.
 pub struct PredictorRow {
     /// How names of its files end, without the dot.
@@ -134,7 +137,7 @@ pub struct PredictorRow {
     pub about: &'static str,
     /// Whether these bytes are this kind of it.
     is: fn(&[u8]) -> bool,
-    load: fn(&[u8], Option<&Card>, &Limits) -> Result<Box<dyn Predictor>, PredictorError>,
+    load: fn(&[u8], Option<&Card>, &Limits) -> Loaded,
 }
 
 /// All kinds; of an ending the first whose bytes they are. To add one, write its file and add its row.
@@ -178,12 +181,7 @@ fn ending(name: &str) -> &str {
 ///
 /// # Errors
 /// No kind of this name's ending; the bytes are no model, or too large a one; the card is wrong or does not fit.
-pub fn load(
-    name: &str,
-    bytes: &[u8],
-    card: Option<&Card>,
-    limits: &Limits,
-) -> Result<Box<dyn Predictor>, PredictorError> {
+pub fn load(name: &str, bytes: &[u8], card: Option<&Card>, limits: &Limits) -> Loaded {
     if let Some(card) = card {
         card.check()?;
         if card.labels_file.is_some() {

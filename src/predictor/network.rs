@@ -5,7 +5,7 @@ use super::error::CardError;
 use super::frame::Frame;
 use super::idle::Idle;
 use super::peek;
-use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Predictor, PredictorError, Prepared};
+use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Loaded, Predictor, PredictorError, Prepared};
 use crate::data::{MAX_COLUMNS, Row};
 use crate::graph::{self, Network, Scratch};
 use crate::model::to_probabilities;
@@ -14,11 +14,7 @@ use crate::model::to_probabilities;
 const TOGETHER: usize = 8;
 
 /// Reads an ONNX graph.
-pub(super) fn load(
-    bytes: &[u8],
-    card: Option<&Card>,
-    limits: &Limits,
-) -> Result<Box<dyn Predictor>, PredictorError> {
+pub(super) fn load(bytes: &[u8], card: Option<&Card>, limits: &Limits) -> Loaded {
     let network = Network::read(bytes, &graph::Limits { weights: limits.model, working: limits.working })?;
     let card = card.cloned().unwrap_or_default();
     let input = network.input();
@@ -113,7 +109,7 @@ impl Theirs {
         let numbers = self.numbers();
         let mut input = vec![0.0; numbers * count.min(TOGETHER)];
         let mut row = vec![0.0; self.outputs];
-        let mut scratch = self.idle.take().unwrap_or_else(Scratch::new);
+        let mut scratch = self.idle.take().unwrap_or_default();
         for first in (0..count).step_by(TOGETHER) {
             if !keep_going() {
                 return Err(PredictorError::Stopped);
@@ -206,7 +202,7 @@ impl Predictor for Theirs {
             return Err(PredictorError::Takes { takes: self.takes(), given: "rows" });
         };
         let features = rows.len();
-        if features % columns != 0 {
+        if !features.is_multiple_of(columns) {
             return Err(PredictorError::Rows { features, columns });
         }
         self.answer(features / columns, top, keep_going, |query, to| {

@@ -2,73 +2,27 @@
 
 use super::super::{Answer, load as load_any, pictures};
 use super::*;
+use crate::graph::tests::onnx;
 use image::ImageEncoder;
 use proptest::prelude::*;
 
 const ON: KeepGoing<'static> = &|| true;
 
-/// A field with a length.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut length = bytes.len();
-    let mut field = vec![number << 3 | 2];
-    while length >= 128 {
-        field.push(length as u8 | 128);
-        length >>= 7;
-    }
-    field.push(length as u8);
-    field.extend(bytes);
-    field
-}
-
-fn number(field: u8, value: u8) -> Vec<u8> {
-    vec![field << 3, value]
-}
-
-fn node(operator: &str, inputs: &[&str], output: &str) -> Vec<u8> {
-    let inputs: Vec<u8> = inputs.iter().flat_map(|name| field(1, name.as_bytes())).collect();
-    field(1, &[inputs, field(2, output.as_bytes()), field(4, operator.as_bytes())].concat())
-}
-
-fn tensor(name: &str, dims: &[u8], values: &[f32]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|&dim| number(1, dim)).collect();
-    let raw: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-    field(5, &[dims, number(2, 1), field(8, name.as_bytes()), field(9, &raw)].concat())
-}
-
-/// An input (11) or output (12) of floats; size 0 is free.
-fn value(kind: u8, name: &str, dims: &[u8]) -> Vec<u8> {
-    let dim = |&dim: &u8| field(1, &if dim == 0 { field(2, b"n") } else { number(1, dim) });
-    let shape: Vec<u8> = dims.iter().flat_map(dim).collect();
-    let of = field(2, &field(1, &[number(1, 1), field(2, &shape)].concat()));
-    field(kind, &[field(1, name.as_bytes()), of].concat())
-}
-
-fn model(graph: &[Vec<u8>]) -> Vec<u8> {
-    [number(1, 8), field(8, &[field(1, b""), number(2, 13)].concat()), field(7, &graph.concat())].concat()
-}
-
 /// The mean of each channel, then three outputs that are 10 times the channels, as logits or through a softmax.
 fn colours(softmax: bool) -> Vec<u8> {
-    let mut graph = vec![
-        node("GlobalAveragePool", &["x"], "p"),
-        node("Flatten", &["p"], "f"),
-        node("Gemm", &["f", "w"], "y"),
-        tensor("w", &[3, 3], &[10.0, 0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 0.0, 10.0]),
-        value(11, "x", &[0, 3, 8, 8]),
-    ];
+    let mut graph = onnx::Model::new(&[0, 3, 8, 8]);
+    graph.node("GlobalAveragePool", &["x"], "p", &[]).node("Flatten", &["p"], "f", &[]);
+    graph.floats("w", &[3, 3], &[10.0, 0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 0.0, 10.0]);
+    graph.node("Gemm", &["f", "w"], "y", &[]);
     match softmax {
-        true => {
-            graph.extend([node("Softmax", &["y"], "s"), node("Identity", &["s"], "z"), value(12, "z", &[0, 3])])
-        }
-        false => graph.push(value(12, "y", &[0, 3])),
+        true => graph.node("Softmax", &["y"], "s", &[]).node("Identity", &["s"], "z", &[]).file("z"),
+        false => graph.file("y"),
     }
-    model(&graph)
 }
 
 /// `y = 2 a + 3 b`
 fn sum() -> Vec<u8> {
-    let weights = tensor("w", &[2, 1], &[2.0, 3.0]);
-    model(&[node("MatMul", &["x", "w"], "y"), weights, value(11, "x", &[0, 2]), value(12, "y", &[0, 1])])
+    onnx::Model::new(&[0, 2]).floats("w", &[2, 1], &[2.0, 3.0]).node("MatMul", &["x", "w"], "y", &[]).file("y")
 }
 
 const CARD: &str = "labels = [\"red\", \"green\", \"blue\"]\nmean = [0]\nstd = [1]\n";
@@ -173,12 +127,8 @@ fn rows_go_through_networks_too() {
     let other = loaded(&colours(false), "").unwrap();
     assert!(matches!(other.rows(Row::U8(&[1]), 1, ON), Err(PredictorError::Takes { given: "rows", .. })));
     let foreign = [loaded(&colours(false), CARD).unwrap().prepare(&png([0; 3], (9, 9))).unwrap()];
-    let wide = model(&[
-        node("GlobalAveragePool", &["x"], "p"),
-        node("Flatten", &["p"], "y"),
-        value(11, "x", &[0, 3, 9, 9]),
-        value(12, "y", &[0, 3]),
-    ]);
+    let mut wide = onnx::Model::new(&[0, 3, 9, 9]);
+    let wide = wide.node("GlobalAveragePool", &["x"], "p", &[]).node("Flatten", &["p"], "y", &[]).file("y");
     assert_eq!(loaded(&wide, "").unwrap().pictures(&foreign, 1, ON), Err(PredictorError::Foreign { query: 0 }));
 }
 
@@ -187,7 +137,7 @@ fn networks_that_cannot_be_used_say_why() {
     assert!(refused(b"", "").contains("ONNX"), "{}", refused(b"", ""));
     let small = Limits { model: 10, ..Limits::default() };
     assert!(load_any("n.onnx", &colours(false), None, &small).is_err());
-    let odd = model(&[node("Flatten", &["x"], "y"), value(11, "x", &[0, 5, 8, 8]), value(12, "y", &[0, 64])]);
+    let odd = onnx::Model::new(&[0, 5, 8, 8]).node("Flatten", &["x"], "y", &[]).file("y");
     assert_eq!(refused(&odd, ""), "the model's card: `layout` does not fit: the network's input is 5 x 8 x 8");
 }
 

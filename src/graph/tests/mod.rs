@@ -1,7 +1,7 @@
 //! Owns the tests of networks: against plain loops, and against whatever a file may hold.
 
 mod hostile;
-pub(super) mod onnx;
+pub(crate) mod onnx;
 
 use super::{GraphError, Limits, Network, Scratch};
 use crate::model::Path;
