@@ -222,8 +222,7 @@ fn the_console_takes_a_script_with_the_old_names() {
     let mut from = process.child.stdout.take().expect("it is piped");
     std::io::Read::read_to_string(&mut from, &mut out).expect("text");
     assert_eq!(process.wait().code(), Some(2), "a line was wrong");
-    for expected in
-        ["train  letters", "have 100 queries", "job 2: 3500 queries", "rate 10s", "no node has a task"]
+    for expected in ["train  letters", "have 100 queries", "job 2: 3500 queries", "rate 10s", "no node has a task"]
     {
         assert!(out.contains(expected), "{expected}: {out}");
     }

@@ -120,7 +120,7 @@ impl Posted {
 /// What an inference job that has ended has done, as far as that is known.
 fn figures_of(history: &History) -> Option<Figures> {
     history.order.corpus.model()?;
-    Some(history.finish.as_ref().and_then(|finish| finish.figures).unwrap_or_default())
+    Some(history.finish.as_ref().and_then(|finish| finish.figures.as_deref().copied()).unwrap_or_default())
 }
 
 /// Watchers that come from another leader are not to find the version that they know: the time makes it differ.

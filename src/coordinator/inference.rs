@@ -23,7 +23,16 @@ const BATCH_SIZES: &str = ".batch-size/";
 
 /// What is known of models that were loaded lately, by file and card.
 #[derive(Default)]
-pub(super) struct KnownModels(Mutex<VecDeque<((Digest, String), (Kind, ModelFacts))>>);
+pub(super) struct KnownModels(Mutex<VecDeque<KnownModel>>);
+
+/// A model that was loaded.
+struct KnownModel {
+    file: Digest,
+    /// As text.
+    card: String,
+    takes: Kind,
+    facts: ModelFacts,
+}
 
 impl Shared {
     /// The parameters and the material of a job.
@@ -85,11 +94,10 @@ impl Shared {
     fn facts(&self, name: &str, digest: Digest) -> Result<(Kind, ModelFacts), String> {
         let card = self.card(name)?;
         // Numbers and names can be written.
-        let key = (digest, card.as_ref().map(|card| serde_json::to_string(card).unwrap_or_default()));
-        let key = (key.0, key.1.unwrap_or_default());
-        let known = || self.models.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, facts)) = known().iter().find(|(known, _)| *known == key) {
-            return Ok(facts.clone());
+        let text = card.as_ref().map(|card| serde_json::to_string(card).unwrap_or_default()).unwrap_or_default();
+        let models = || self.models.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = models().iter().find(|known| known.file == digest && known.card == text) {
+            return Ok((known.takes, known.facts.clone()));
         }
         let file = self.content(name, &digest)?;
         let predictor = predictor::load(name, file.bytes(), card.as_ref(), &Limits::default());
@@ -102,13 +110,13 @@ impl Shared {
             card,
             cost: predictor.cost(),
         };
-        let found = (predictor.takes(), facts);
-        let mut known = known();
-        known.push_back((key, found.clone()));
-        if known.len() > MOST_FACTS {
-            known.pop_front();
+        let takes = predictor.takes();
+        let mut models = models();
+        models.push_back(KnownModel { file: digest, card: text, takes, facts: facts.clone() });
+        if models.len() > MOST_FACTS {
+            models.pop_front();
         }
-        Ok(found)
+        Ok((takes, facts))
     }
 
     /// The card of a model with its labels: `<model without its ending>.toml`, or `model.toml` beside it.

@@ -306,7 +306,7 @@ impl Engine {
                 }
                 Effect::Failed { reason } => self.end(now, job, State::Failed { reason }, None, actions),
                 Effect::Finished { weights, model, round, measured } => {
-                    let finish = Finish { model, round, measured, figures: run.figures() };
+                    let finish = Finish { model, round, measured, figures: run.figures().map(Box::new) };
                     self.end(now, job, State::Done { weights }, Some(finish), actions);
                 }
             }

@@ -90,7 +90,7 @@ struct FinishLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     measured: Option<Box<Measured>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    figures: Option<Figures>,
+    figures: Option<Box<Figures>>,
 }
 
 impl Entry {

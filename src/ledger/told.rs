@@ -87,7 +87,7 @@ pub struct Finish {
     /// What it is worth, if it is a model.
     pub measured: Option<Box<Measured>>,
     /// What it has done, if it answers queries.
-    pub figures: Option<Figures>,
+    pub figures: Option<Box<Figures>>,
 }
 
 impl PartialEq for Finish {

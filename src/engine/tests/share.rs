@@ -52,7 +52,7 @@ impl Job for Batches {
         }
         let model = Arc::new(Blob::new(Vec::new()));
         let (weights, measured) = (model.digest(), Box::new(worth()));
-        Ok(vec![Effect::Finished { weights, model, round: Round(1), measured }])
+        Ok(vec![Effect::Finished { weights, model, round: Round(1), measured: Some(measured) }])
     }
 
     fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {
