@@ -55,7 +55,7 @@ fn predict(model: &Path, rows: &str) -> Result<(), Box<dyn Error>> {
     let rows: Vec<(&str, &str)> = text.lines().take(8).filter_map(|line| line.rsplit_once(',')).collect();
     let features: Vec<&str> = rows.iter().map(|(features, _)| *features).collect();
     let features = data::parse_rows("the rows", features.join("\n").as_bytes(), model.weights.inputs())?;
-    for (class, (features, label)) in model::predict(&model, features.view())?.into_iter().zip(rows) {
+    for (class, (features, label)) in model::predict(&model, features.to_array().view())?.into_iter().zip(rows) {
         println!("{features}: label {label}, predicted {}", classes[class as usize]);
     }
     Ok(())
