@@ -130,17 +130,7 @@ fn lost() -> Outcome {
 fn order(give_up_after: Option<Duration>) -> Arc<JobOrder> {
     let validation = ShardRef { name: String::new(), digest: Digest::of(b""), rows: 1 };
     let corpus = CorpusRef { name: String::new(), shards: vec![], validation, columns: 1, classes: vec![] };
-    let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder {
-        kind,
-        parameters,
-        corpus: corpus.into(),
-        weight: 1.0,
-        priority: 0,
-        give_up_after,
-        request_id: None,
-        submitted_ms: 0,
-    })
+    Arc::new(JobOrder { give_up_after, ..JobOrder::new("count", "", corpus) })
 }
 
 fn hello() -> Hello {

@@ -148,6 +148,22 @@ fn one() -> f64 {
     1.0
 }
 
+impl JobOrder {
+    /// A job of weight 1 without any limit, submitted in 1970 by nobody.
+    pub fn new(kind: &str, parameters: &str, corpus: impl Into<MaterialRef>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            parameters: parameters.to_owned(),
+            corpus: corpus.into(),
+            weight: one(),
+            priority: 0,
+            give_up_after: None,
+            request_id: None,
+            submitted_ms: 0,
+        }
+    }
+}
+
 /// What a job works on, by digests; see [`crate::jobs::Material`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

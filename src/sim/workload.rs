@@ -166,16 +166,8 @@ pub(super) fn order(kind: &str, parameters: &str, corpus: &Corpus) -> Arc<JobOrd
         columns: corpus.columns,
         classes: corpus.classes.clone(),
     };
-    Arc::new(JobOrder {
-        kind: kind.to_owned(),
-        parameters: parameters.to_owned(),
-        corpus: corpus.into(),
-        weight: 1.0,
-        priority: 0,
-        give_up_after: None,
-        request_id: Some("simulated".to_owned()),
-        submitted_ms: 0,
-    })
+    let request_id = Some("simulated".to_owned());
+    Arc::new(JobOrder { request_id, ..JobOrder::new(kind, parameters, corpus) })
 }
 
 #[cfg(test)]

@@ -33,16 +33,7 @@ fn perform(objects: &mut Objects, op: &Op) -> Reply {
 fn submitted(job: u64) -> Record {
     let shard = ShardRef { name: String::new(), digest: Digest::of(&job.to_le_bytes()), rows: 1 };
     let corpus = CorpusRef { name: String::new(), shards: vec![], validation: shard, columns: 1, classes: vec![] };
-    let order = JobOrder {
-        kind: "train".to_owned(),
-        parameters: "p".repeat(job as usize % 7),
-        corpus: corpus.into(),
-        weight: 1.0,
-        priority: 0,
-        give_up_after: None,
-        request_id: None,
-        submitted_ms: 0,
-    };
+    let order = JobOrder::new("train", &"p".repeat(job as usize % 7), corpus);
     Record::Submitted { job: JobId(job), order: Arc::new(order) }
 }
 

@@ -316,17 +316,7 @@ fn order() -> Arc<JobOrder> {
     let validation = ShardRef { name: String::new(), digest: Digest::of(b""), rows: 1 };
     let corpus =
         CorpusRef { name: String::new(), shards: Vec::new(), validation, columns: 1, classes: Vec::new() };
-    let (kind, parameters) = ("count".to_owned(), String::new());
-    Arc::new(JobOrder {
-        kind,
-        parameters,
-        corpus: corpus.into(),
-        weight: 1.0,
-        priority: 0,
-        give_up_after: None,
-        request_id: None,
-        submitted_ms: 0,
-    })
+    Arc::new(JobOrder::new("count", "", corpus))
 }
 
 /// A job that only counts its answers.
