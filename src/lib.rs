@@ -54,6 +54,7 @@
 //!     values: false,
 //!     training: TrainingRequest::original(1, 5, vec![12], 1e-4, 1),
 //!     give_up_after: Some(Duration::from_secs(60)),
+//!     share: client::Share::default(),
 //! };
 //! let report = client::train(&order, &|| false, &mut |_step| ())?;
 //! println!("validation error {:.4}, weights {}", report.validation_error, report.weights_sha256);

@@ -255,9 +255,12 @@ pub(super) fn interrupts(doing: &'static str) -> anyhow::Result<impl Fn() -> boo
 
 pub(super) fn failure(error: ClientError) -> Failure {
     match error {
-        ClientError::Data(_) | ClientError::Elsewhere { .. } | ClientError::Refused { .. } => {
-            Failure::input(error)
-        }
+        ClientError::Data(_)
+        | ClientError::Elsewhere { .. }
+        | ClientError::Refused { .. }
+        | ClientError::Request(_)
+        // What it does not take is the user's to mend.
+        | ClientError::Rpc(RpcError::Remote { .. }) => Failure::input(error),
         ClientError::Interrupted | ClientError::Detached { .. } | ClientError::Cancelled { by_us: true, .. } => {
             Failure::Interrupted(error.to_string())
         }

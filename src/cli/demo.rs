@@ -22,7 +22,7 @@ const LOAD_DELAY: &str = "200ms";
 /// How often the demo looks whether its client has ended.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Start three compute nodes and a coordinator, train on letters/, and stop them again
+/// Start three nodes and a coordinator, train on letters/, and stop them again
 #[derive(Args, Debug)]
 pub(super) struct Demo {
     /// The data to train on

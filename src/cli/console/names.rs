@@ -52,10 +52,12 @@ fn upload(rest: &[String]) -> Vec<String> {
     }
 }
 
-/// `lenet.png` means `lenet.*.png`; what is a pattern already is left alone.
+/// A data set of pictures, `lenet.png`, means `lenet.*.png`; what is a pattern already, or a table, is left alone.
 fn pattern(dataset: &str) -> String {
     match dataset.rsplit_once('.') {
-        Some((name, ending)) if !dataset.contains(['*', '?', '[', '/']) => format!("{name}.*.{ending}"),
+        Some((name, ending @ ("png" | "jpg" | "jpeg"))) if !dataset.contains(['*', '?', '[', '/']) => {
+            format!("{name}.*.{ending}")
+        }
         _ => dataset.to_owned(),
     }
 }
@@ -100,6 +102,7 @@ mod tests {
             ("c3 resnet.onnx 4", "set-batch-size resnet.onnx 4"),
             ("infer lenet lenet.png 5", "infer lenet lenet.*.png --batch-size 5"),
             ("infer m.onnx pictures/* --count 3", "infer m.onnx pictures/* --count 3"),
+            ("infer m.onnx rows.csv 5", "infer m.onnx rows.csv --batch-size 5"),
             ("submit-job m.onnx pictures/*.jpg 2", "infer m.onnx pictures/*.jpg --batch-size 2"),
             ("upload_data lenet.png 20", "put-all lenet.*.png --count 20"),
             ("list_mem", "members"),

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// List the versions of a file, the newest first, and which nodes hold a copy of each
+/// List the versions of a file, the newest first, and who holds copies
 #[derive(Args, Debug)]
 #[command(after_help = "Example: roundtable ls vm1.log")]
 pub(in crate::cli) struct List {
