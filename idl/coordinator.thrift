@@ -33,7 +33,7 @@ struct Shard {
 }
 
 struct JobRequest {
-  /** The kind of job: "train" or "infer". */
+  /** The kind of job: "train", "train-async", "tune" or "infer". */
   1: required string kind
   /** A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. infer: `InferenceRequest` in
       src/jobs/inference/request.rs. */
@@ -99,6 +99,8 @@ struct RoundReport {
   7: optional list<TaskSpan> spans
   /** Parts that were left out because the round was closed at its deadline, by their places from 0. */
   8: optional list<i32> left_out
+  /** What else the kind of job tells of it, a JSON object. tune: a trial that ended, `Trial` in src/jobs/tuning. */
+  9: optional string detail
 }
 
 /** How many validation rows of one class the final model takes for another, or for the same. */
@@ -146,6 +148,34 @@ struct QueryFigures {
   13: required i32 nodes
   /** Queries of a batch, now. */
   14: required i32 batch_size
+}
+
+/** What a job has done that learns from a stream. */
+struct StreamFigures {
+  /** The version of the model, from 0. */
+  1: required i64 version
+  /** Changes that were applied, and those that were too stale and whose rows are learnt from again. */
+  2: required i64 updates
+  3: required i64 stale
+  /** Mini-batches and rows whose change is in the model. */
+  4: required i64 batches
+  5: required i64 rows
+  /** Rows that wait in its queue. */
+  6: required i64 waiting
+  /** Versions between the one that a change started from and the one it was applied to, in the mean. */
+  7: required double mean_staleness
+}
+
+/** What a job at work answers to what it is told. */
+struct Heard {
+  /** It has it, now or since before. False: there was no room within the time; say the same again. */
+  1: required bool is_taken
+  /** The version of the model that has it, or the newest. */
+  2: required i64 version
+  /** Of a feeder: rows that were learnt from and never will be again. */
+  3: required i64 acknowledged
+  /** Rows that wait. */
+  4: required i64 waiting
 }
 
 struct JobStats {
@@ -208,6 +238,10 @@ struct JobStatus {
   17: optional list<Confused> confusion
   /** Of an inference job. */
   18: optional QueryFigures figures
+  /** Of a job that learns from a stream. */
+  19: optional StreamFigures stream
+  /** The newest version of its model that can be had while it is at work: a blob. */
+  20: optional string version_digest
 }
 
 struct JobSummary {
@@ -283,6 +317,14 @@ service coordinator extends members.member {
 
   /** Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none. */
   void set_batch_size(1: string model, 2: i32 batch_size)
+    throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
+
+  /**
+   * Gives a job that learns from a stream more rows: a data set that was put before. Each feeder counts its own from 0; one
+   * that was given before is not taken twice. Answers when it is durable, or after `wait_ms` (at most 30 s) if the
+   * job's queue is full. An empty digest: this feeder has no more.
+   */
+  Heard feed(1: string job, 2: string feeder, 3: i64 number, 4: string digest, 5: i32 wait_ms)
     throws (1: blobs.Rejected rejected, 2: NotLeader not_leader)
 
   /** The jobs at work and those that ended lately, the newest first. */

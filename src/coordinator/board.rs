@@ -91,6 +91,8 @@ impl Posted {
             state: history.state.clone(),
             progress: Progress { round: rounds, rounds, tasks_done: 0, tasks: 0 },
             figures: figures_of(history),
+            stream: None,
+            versions: Vec::new(),
             queries: None,
             closed: Vec::new(),
             nodes_busy: 0,
@@ -210,11 +212,13 @@ impl Board {
         self.lock().known.iter().rev().map(|(&job, posted)| read(job, posted)).collect()
     }
 
-    /// The model of a job that has ended, by its digest.
+    /// The model of a job that has ended, or a version of the model of one at work, by its digest.
     pub(super) fn model(&self, digest: &Digest) -> Option<Arc<Blob>> {
         let jobs = self.lock();
-        let mut models =
-            jobs.known.values().filter_map(|posted| posted.finish.as_ref()).map(|finish| &finish.model);
+        let finished = jobs.known.values().filter_map(|posted| posted.finish.as_ref()).map(|finish| &finish.model);
+        let at_work = jobs.known.values().filter_map(|posted| posted.status.as_ref());
+        let versions = at_work.flat_map(|status| &status.versions).map(|version| &version.blob);
+        let mut models = finished.chain(versions);
         models.find(|model| model.digest() == *digest).cloned()
     }
 

@@ -5,8 +5,8 @@ use super::board::{Posted, Unknown};
 use super::files::FileBlobs;
 use crate::engine::{self, ClosedRound, Event, NodeStanding, Span, State, Status};
 use crate::gossip::{MemberCalls, answer_member_calls};
-use crate::jobs::Figures;
 use crate::jobs::training::TrainingRequest;
+use crate::jobs::{Figures, StreamFigures};
 use crate::ledger::JobOrder;
 use crate::model::{Answers, Confused, Measured};
 use crate::rpc::Peer;
@@ -139,6 +139,20 @@ impl CoordinatorSyncHandler for Calls {
         let queries = self.shared.set_batch_size(&model, batch_size).map_err(|reason| self.refuse(reason))?;
         self.shared.desk.tell(Event::SetBatchSize { model, queries });
         Ok(())
+    }
+
+    fn handle_feed(
+        &self,
+        job: String,
+        feeder: String,
+        number: i64,
+        digest: String,
+        wait_ms: i32,
+    ) -> thrift::Result<wire::Heard> {
+        let job = parse(&job)?;
+        let patience = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)).min(LONGEST_WATCH);
+        let heard = self.shared.feed(job, feeder, number, &digest, patience);
+        heard.map_err(|reason| self.refuse(reason))
     }
 
     fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>> {
@@ -285,6 +299,8 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
         best_round: finish.map(|finish| finish.round.0 as i32),
         confusion: finish.and_then(|finish| confusion(finish.measured.as_ref()?)),
         figures: None,
+        stream: None,
+        version_digest: None,
     };
     let Some(status) = &posted.status else { return report };
     report.notice = status.notice.clone();
@@ -307,6 +323,8 @@ fn report(posted: &Posted, rounds_seen: i32) -> JobStatus {
     report.tasks_done = status.progress.tasks_done as i32;
     report.tasks_total = status.progress.tasks as i32;
     report.figures = status.figures.as_ref().map(|figures| query_figures(figures, status));
+    report.stream = status.stream.as_ref().map(stream_figures);
+    report.version_digest = status.versions.last().map(|version| version.blob.digest().to_string());
     report.nodes_busy = status.nodes_busy as i32;
     report.nodes_ready = status.nodes_ready as i32;
     report.nodes_known = status.nodes_known as i32;
@@ -326,6 +344,19 @@ fn stats(job: JobId, posted: &Posted) -> Option<wire::JobStats> {
         priority: posted.order.priority,
         figures: status.figures?,
     })
+}
+
+fn stream_figures(figures: &StreamFigures) -> wire::StreamFigures {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    wire::StreamFigures {
+        version: count(figures.version),
+        updates: count(figures.updates),
+        stale: count(figures.stale),
+        batches: count(figures.batches),
+        rows: count(figures.rows),
+        waiting: count(figures.waiting),
+        mean_staleness: OrderedFloat(figures.mean_staleness),
+    }
 }
 
 fn query_figures(figures: &Figures, status: &Status) -> QueryFigures {
@@ -370,6 +401,7 @@ fn round_report(closed: &ClosedRound, posted: &Posted) -> RoundReport {
         spans: Some(closed.spans.iter().map(|span| task_span(span, &posted.node_ids)).collect()),
         left_out: (!closed.left_out.is_empty())
             .then(|| closed.left_out.iter().map(|&place| place as i32).collect()),
+        detail: closed.detail.clone(),
     }
 }
 

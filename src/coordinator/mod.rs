@@ -8,6 +8,7 @@
 mod board;
 mod calls;
 mod evaluator;
+mod feed;
 mod files;
 mod inference;
 mod keeper;

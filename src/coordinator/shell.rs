@@ -12,11 +12,12 @@ use super::seat::Seat;
 use super::{Config, restore};
 use crate::engine::{self, Action, Engine, Event, Outcome, Traffic};
 use crate::gossip::{self, Change, Gossip, MemberView, Role, Standing};
+use crate::jobs::{Heard, Word};
 use crate::ledger::{Ledger, State};
 use crate::rpc::{Address, RpcError};
 use crate::store::Blobs;
 use crate::tenure::Leader;
-use crate::types::{Epoch, NodeId, Time};
+use crate::types::{Epoch, JobId, NodeId, Time};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) enum Message {
     Member(Box<gossip::News>),
     /// Tell what nodes are at, and for how long.
     Ask(Sender<Vec<(engine::Assignment, Duration)>>),
+    /// Somebody says something to a job; the answer goes back this way, or nothing if another leads meanwhile.
+    Say(JobId, Word, Sender<Result<Heard, String>>),
     /// Stop.
     Stop,
 }
@@ -81,9 +84,16 @@ impl Desk {
     pub(super) fn tell(&self, event: Event) -> bool {
         self.inbox.send(Message::Event(self.engine.load(Ordering::Acquire), event)).is_ok()
     }
-}
 
-impl Desk {
+    /// Says something to a job; the answer comes when what follows from it is durable. Nothing comes if another leads
+    /// meanwhile: it is to be said again there.
+    pub(super) fn say(&self, job: JobId, word: Word) -> Receiver<Result<Heard, String>> {
+        let (tell, told) = crossbeam_channel::bounded(1);
+        // If the coordinator is stopping nothing comes, too.
+        let _ = self.inbox.send(Message::Say(job, word, tell));
+        told
+    }
+
     /// What nodes are at, and for how long; nothing if the engine does not answer in time.
     pub(super) fn assignments(&self) -> Vec<(engine::Assignment, Duration)> {
         let (tell, told) = crossbeam_channel::bounded(1);
@@ -113,6 +123,9 @@ struct Shell {
     number: Arc<AtomicU64>,
     links: BTreeMap<NodeId, Link>,
     evaluator: Sender<Measure>,
+    /// Who said something to the engine, by tickets.
+    waiting: BTreeMap<u64, Sender<Result<Heard, String>>>,
+    last_ticket: u64,
 }
 
 /// Starts the event loop and the threads that it needs.
@@ -132,6 +145,8 @@ pub(super) fn start(
         number,
         links: BTreeMap::new(),
         evaluator,
+        waiting: BTreeMap::new(),
+        last_ticket: 0,
     };
     let thread = std::thread::Builder::new().name("engine".to_owned());
     let thread = thread.spawn(move || shell.run(&messages)).map_err(|source| RpcError::CannotServe { source })?;
@@ -174,6 +189,11 @@ impl Shell {
                     let _ =
                         who.try_send(assignments.into_iter().map(|a| (a.clone(), now.since(a.since))).collect());
                     continue;
+                }
+                Some(Message::Say(job, word, who)) => {
+                    self.last_ticket += 1;
+                    self.waiting.insert(self.last_ticket, who);
+                    Event::Said { job, word, ticket: self.last_ticket }
                 }
                 Some(Message::Event(..)) => continue,
                 Some(Message::Stop) => return,
@@ -248,6 +268,7 @@ impl Shell {
         self.number.fetch_add(1, Ordering::AcqRel);
         self.around.seat.leave();
         self.engine = None;
+        self.waiting.clear();
         self.links.clear();
         self.around.files.forget_nodes();
         self.around.board.close_term();
@@ -282,6 +303,12 @@ impl Shell {
             Action::Evaluate { job, round, model, validation } => {
                 // The evaluator lives as long as the shell.
                 let _ = self.evaluator.send(Measure { job, round, model, validation, teller: self.teller() });
+            }
+            Action::Heard { ticket, heard } => {
+                if let Some(who) = self.waiting.remove(&ticket) {
+                    // Who asked may have gone.
+                    let _ = who.try_send(heard);
+                }
             }
             Action::Publish { job, status } => self.around.board.publish(job, *status),
         }

@@ -87,6 +87,7 @@ impl Engine {
         counts.delays += u64::from(answer.delayed);
         counts.busy_s += answer.busy_s;
         run.answered(now, task);
+        let keeps_answers = run.keeps_answers();
         let copies = run.close(task, &mut self.line);
         let taken = Taken { job, cost, time: taken };
         self.nodes.change(node, |node| node.finished(now, taken, &self.line.share));
@@ -95,7 +96,7 @@ impl Engine {
         }
         self.last_moved = now;
         // What the job saves now makes the answer superfluous.
-        if !effects.iter().any(|effect| matches!(effect, Effect::Save)) {
+        if keeps_answers && !effects.iter().any(|effect| matches!(effect, Effect::Save)) {
             let output = Arc::new(answer.output);
             self.books.write(now, Record::Answered { job, task, output }, actions);
         }

@@ -2,7 +2,7 @@
 
 use super::{ShareReason, Status};
 use crate::data::shared::Blob;
-use crate::jobs::{Job, TaskOutput, TaskSpec};
+use crate::jobs::{Heard, Job, TaskOutput, TaskSpec, Word};
 use crate::ledger::{History, JobOrder, Record, Traffic};
 use crate::model::{Measured, Model};
 use crate::policy::Reason;
@@ -74,6 +74,15 @@ pub enum Event {
         model: String,
         /// At least 1.
         queries: u32,
+    },
+    /// Somebody says something to a job.
+    Said {
+        /// Which job.
+        job: JobId,
+        /// What.
+        word: Word,
+        /// A number that no other word has: the answer has it too.
+        ticket: u64,
     },
     /// A client wants no more of a job.
     Cancel {
@@ -200,6 +209,13 @@ pub enum Action {
     Disconnect {
         /// Which node.
         node: NodeId,
+    },
+    /// Tell whoever said something to a job what it answered. What follows from it is durable.
+    Heard {
+        /// Of [`Event::Said`].
+        ticket: u64,
+        /// The answer, or why there is none.
+        heard: Result<Heard, String>,
     },
     /// Tell those who watch a job.
     Publish {

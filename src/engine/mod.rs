@@ -29,6 +29,7 @@ mod share;
 mod sizes;
 mod timers;
 mod usual;
+mod words;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
 pub use assignments::Assignment;
@@ -153,10 +154,11 @@ impl Engine {
                 self.restore(now, job, work, *history, resumed, actions);
             }
             Event::SetBatchSize { model, queries } => self.set_batch_size(now, &model, queries, actions),
+            Event::Said { job, word, ticket } => self.said(now, job, word, ticket, actions),
             Event::Cancel { job } => self.end(now, job, State::Cancelled, None, actions),
             Event::Ended { attempt, outcome, traffic } => self.ended(now, attempt, outcome, traffic, actions),
             Event::Evaluated { job, round, measured } => self.evaluated(now, job, round, measured, actions),
-            Event::Committed { records } => self.committed(now, records),
+            Event::Committed { records } => self.committed(now, records, actions),
             Event::Tick => {}
         }
     }
@@ -256,8 +258,11 @@ impl Engine {
         }
     }
 
-    fn committed(&mut self, now: Time, records: u64) {
+    fn committed(&mut self, now: Time, records: u64, actions: &mut Vec<Action>) {
         let told = self.books.commit(records);
+        for &job in &told {
+            self.saves_are_durable(now, job, actions);
+        }
         self.board.urgent.extend(told);
         if !self.books.are_full() {
             for job in std::mem::take(&mut self.held) {
@@ -296,9 +301,10 @@ impl Engine {
                     let saved = run.save();
                     self.books.write(now, Record::Saved { job, saved }, actions);
                 }
-                Effect::Closed { round, result, left_out } => {
+                Effect::SaveSoon => self.save_soon(now, job, actions),
+                Effect::Closed { round, result, left_out, detail } => {
                     let Some((wall, spans)) = run.closed(now, round) else { continue };
-                    let closed = Arc::new(ClosedRound { round, result, wall, spans, left_out });
+                    let closed = Arc::new(ClosedRound { round, result, wall, spans, left_out, detail });
                     let (nodes, elapsed) = (self.nodes.addresses(&closed.spans), run.elapsed(now));
                     let record = Record::Closed { job, round: closed.clone(), nodes, elapsed };
                     let number = self.books.write_news(now, job, record, actions);
@@ -342,6 +348,7 @@ impl Engine {
         let (node_ids, nodes) = self.nodes.standings(now, run.all_counts());
         let record = Record::Ended { job, state, finish: finish.clone(), nodes: nodes.clone(), elapsed };
         let number = self.books.write_news(now, job, record, actions);
+        run.saving.end(number);
         run.news.ending = Some(publish::Ending { number, nodes, node_ids, wall: elapsed, finish });
     }
 

@@ -2,7 +2,7 @@
 //! follow.
 
 use super::{Action, Engine, QueryCount, Timer};
-use crate::jobs::{Figures, Progress};
+use crate::jobs::{Figures, Progress, StreamFigures, Version};
 use crate::ledger::{ClosedRound, Finish, NodeStanding, State};
 use crate::types::{JobId, NodeId, Time};
 use std::collections::{BTreeSet, VecDeque};
@@ -25,6 +25,10 @@ pub struct Status {
     pub progress: Progress,
     /// What it has done, if it answers queries.
     pub figures: Option<Figures>,
+    /// What it has done, if it learns from a stream.
+    pub stream: Option<StreamFigures>,
+    /// The newest versions of its model that are durable, ascending, if there are any before its end.
+    pub versions: Vec<Version>,
     /// Rounds that are over, and were not in an earlier status.
     pub closed: Vec<Arc<ClosedRound>>,
     /// How many queries it has answered and how fast, if it is counted in them.
@@ -117,6 +121,8 @@ impl Engine {
             state: if ending.is_some() { run.state.clone() } else { State::Running },
             progress: run.progress(),
             figures: run.figures(),
+            stream: run.stream(),
+            versions: run.saving.durable.clone(),
             queries: run.queries(now),
             closed: Vec::new(),
             nodes_busy: counts.busy,

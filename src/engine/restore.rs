@@ -42,7 +42,8 @@ impl Engine {
             }
         }
         let mut answers = history.answers;
-        answers.retain(|&task, output| !run.remember(task, output));
+        answers.retain(|task, output| !run.remember(task, output));
+        run.restored();
         let reopened = run.reopened();
         // A task must be open before its answer can be taken.
         run.open_ready(now, self.room() + answers.len(), &mut self.line);
@@ -50,10 +51,10 @@ impl Engine {
         self.board.urgent.insert(job);
         self.start_clocks(now, job);
         self.apply(now, job, reopened, actions);
-        for (task, output) in answers {
+        for &(task, ref output) in answers.iter() {
             let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
             // An answer that cannot be used is asked for again.
-            let Ok(Some(effects)) = run.task_done(task, &output) else { continue };
+            let Ok(Some(effects)) = run.task_done(task, output) else { continue };
             run.close(task, &mut self.line);
             self.apply(now, job, effects, actions);
         }

@@ -4,7 +4,11 @@ use super::line::{Line, Place, Waiting};
 use super::patience::{Patience, Watch};
 use super::publish::News;
 use super::rates::{QueryCount, Rates};
-use crate::jobs::{BadAnswer, Effect, Figures, Job, Measure, Progress, Quorum, Saved, TaskOutput, TaskSpec};
+use super::words::Saving;
+use crate::jobs::{
+    BadAnswer, Effect, Figures, Heard, Job, Measure, Progress, Quorum, Refused, Saved, StreamFigures,
+};
+use crate::jobs::{TaskOutput, TaskSpec, Version, Word};
 use crate::ledger::{JobOrder, NodeCounts, Span, State};
 use crate::model::Measured;
 use crate::types::{AttemptId, JobId, NodeId, Round, TaskId, Time};
@@ -58,6 +62,7 @@ pub(super) struct Run {
     pub(super) patience: Patience,
     pub(super) watch: Watch,
     pub(super) news: News,
+    pub(super) saving: Saving,
     open: BTreeMap<TaskId, Open>,
     /// Its attempts that nobody has given up.
     pub(super) at_work: usize,
@@ -88,6 +93,7 @@ impl Run {
             patience: Patience::default(),
             watch: Watch::default(),
             news: News::default(),
+            saving: Saving::default(),
             open: BTreeMap::new(),
             at_work: 0,
             counts: BTreeMap::new(),
@@ -359,6 +365,29 @@ impl Run {
     /// What is to be saved, if the size of batches changes by it.
     pub(super) fn set_batch_size(&mut self, model: &str, queries: u32) -> Option<Saved> {
         self.work.set_batch_size(model, queries).then(|| self.work.save())
+    }
+
+    pub(super) fn versions(&self) -> Vec<Version> {
+        self.work.versions()
+    }
+
+    pub(super) fn keeps_answers(&self) -> bool {
+        self.work.keeps_answers()
+    }
+
+    pub(super) fn receive(&mut self, now: Time, word: Word) -> Result<(Heard, Vec<Effect>), Refused> {
+        let heard = self.work.receive(word)?;
+        self.moves(now);
+        Ok(heard)
+    }
+
+    /// It was made again of what is durable.
+    pub(super) fn restored(&mut self) {
+        self.saving.durable = self.work.versions();
+    }
+
+    pub(super) fn stream(&self) -> Option<StreamFigures> {
+        self.work.stream()
     }
 
     pub(super) fn figures(&self) -> Option<Figures> {

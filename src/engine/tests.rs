@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::shared::Blob;
-use crate::jobs::{BadAnswer, Job, Progress, RoundResult, TaskOutput, TaskSpec};
+use crate::jobs::{BadAnswer, Heard, Job, Progress, RoundResult, TaskOutput, TaskSpec};
 use crate::ledger::{CorpusRef, ShardRef};
 use crate::model::Answers;
 use crate::policy::POLICIES;
@@ -74,7 +74,7 @@ impl Job for Counting {
         self.done.clear();
         self.handed_out = false;
         self.round += 1;
-        let closed = Effect::Closed { round: task.round, result: RESULT, left_out: vec![] };
+        let closed = Effect::Closed { round: task.round, result: RESULT, left_out: vec![], detail: None };
         let mut effects = vec![closed];
         if self.round > self.rounds {
             let model = Arc::new(Blob::new(Vec::new()));
@@ -149,6 +149,7 @@ struct Bench {
     records: u64,
     disconnected: Vec<NodeId>,
     left_out: Vec<u32>,
+    heard: Vec<(u64, Result<Heard, String>)>,
 }
 
 impl Bench {
@@ -184,6 +185,7 @@ impl Bench {
             records: 0,
             disconnected: Vec::new(),
             left_out: Vec::new(),
+            heard: Vec::new(),
         };
         bench.tell(Event::Tick);
         bench
@@ -232,6 +234,7 @@ impl Bench {
                 Action::Record(_) => self.records += 1,
                 Action::Connect { .. } => {}
                 Action::Disconnect { node } => self.disconnected.push(node),
+                Action::Heard { ticket, heard } => self.heard.push((ticket, heard)),
                 Action::Evaluate { .. } => unreachable!("this job measures nothing"),
             }
         }

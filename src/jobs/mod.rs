@@ -3,13 +3,21 @@
 //!
 //! Both sides are pure. To add a kind, write its file and add its row.
 
+mod effect;
+mod figures;
 pub mod inference;
+mod material;
 pub mod training;
+mod word;
+
+pub use effect::{Effect, RoundResult};
+pub use figures::{Figures, Progress, StreamFigures};
+pub use material::{Corpus, Files, Material, Needs, Shard, Source};
+pub use word::{Heard, Refused, Version, Word};
 
 use crate::data::shared::Blob;
-use crate::model::{Measured, Model};
-use crate::types::{Digest, Round, TaskId, exact};
-use serde::{Deserialize, Serialize};
+use crate::model::Measured;
+use crate::types::{Digest, Round, TaskId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,117 +63,12 @@ pub struct JobKind {
     pub run: RunTask,
 }
 
-/// What a kind of job works on; see [`Material`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Needs {
-    /// Rows to learn from.
-    Rows,
-    /// A model, and files to ask it about.
-    Files,
-}
-
 /// All kinds of job.
 pub static JOB_KINDS: &[JobKind] = &[training::KIND, inference::KIND];
 
 /// Finds a kind by name.
 pub fn find(name: &str) -> Option<&'static JobKind> {
     JOB_KINDS.iter().find(|kind| kind.name == name)
-}
-
-/// What a job works on.
-#[derive(Clone, Debug)]
-pub enum Material {
-    /// Rows to learn from.
-    Rows(Corpus),
-    /// A model, and files to ask it about.
-    Files(Files),
-}
-
-impl From<Corpus> for Material {
-    fn from(corpus: Corpus) -> Self {
-        Self::Rows(corpus)
-    }
-}
-
-impl Material {
-    /// What it is called in messages.
-    pub fn name(&self) -> &str {
-        match self {
-            Material::Rows(corpus) => &corpus.name,
-            Material::Files(files) => &files.name,
-        }
-    }
-
-    /// The rows.
-    ///
-    /// # Errors
-    /// It has none.
-    pub fn rows(self) -> Result<Corpus, JobError> {
-        match self {
-            Material::Rows(corpus) => Ok(corpus),
-            Material::Files(_) => Err(JobError::Needs { what: "training", needs: "rows to learn from" }),
-        }
-    }
-
-    /// The files.
-    ///
-    /// # Errors
-    /// It has none.
-    pub fn files(self) -> Result<Files, JobError> {
-        match self {
-            Material::Files(files) => Ok(files),
-            Material::Rows(_) => Err(JobError::Needs { what: "inference", needs: "a model and files" }),
-        }
-    }
-}
-
-/// A model in the store, and the files that it is asked about. Only digests: nothing is held in memory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Files {
-    /// The pattern that the files match.
-    pub name: String,
-    /// The model.
-    pub model: Source,
-    /// The files, in the order in which they are asked about.
-    pub inputs: Vec<Source>,
-}
-
-/// A file in the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// Its name there.
-    pub name: String,
-    /// Its content; of rows, the data set that was made of it.
-    pub digest: Digest,
-    /// Rows of the data set; `None`: it is one picture.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rows: Option<u64>,
-}
-
-/// Rows to learn from: what is known of them without looking at them.
-#[derive(Clone, Debug)]
-pub struct Corpus {
-    /// The directory it came from, for messages.
-    pub name: String,
-    /// The training files, in their order.
-    pub shards: Vec<Shard>,
-    /// The rows that the result is measured on.
-    pub validation: Shard,
-    /// Features of each row.
-    pub columns: usize,
-    /// The labels, in class order; none if values are to be learnt.
-    pub classes: Vec<String>,
-}
-
-/// One file of rows.
-#[derive(Clone, Debug)]
-pub struct Shard {
-    /// The file's name without its directory.
-    pub name: String,
-    /// Its rows as a data set; held, so that the store keeps it.
-    pub blob: Arc<Blob>,
-    /// Its rows.
-    pub rows: u64,
 }
 
 /// A task: all that a node needs to know.
@@ -297,6 +200,31 @@ pub trait Job: Send {
         None
     }
 
+    /// What it has done, if it learns from a stream.
+    fn stream(&self) -> Option<StreamFigures> {
+        None
+    }
+
+    /// Takes what somebody outside says to it. The answer is told once what [`Job::save`] gives now is durable, if the
+    /// effects ask for that.
+    ///
+    /// # Errors
+    /// Jobs of its kind do not take this, or not now; the job is as before.
+    fn receive(&mut self, _word: Word) -> Result<(Heard, Vec<Effect>), Refused> {
+        Err(Refused("it takes nothing from outside".to_owned()))
+    }
+
+    /// The newest versions of its model that are to be had while it is at work, ascending.
+    fn versions(&self) -> Vec<Version> {
+        Vec::new()
+    }
+
+    /// Whether each answer is kept by itself until the job saves. One that saves all the time does without, and what was
+    /// not saved is done again.
+    fn keeps_answers(&self) -> bool {
+        true
+    }
+
     /// How long the job may take, from its start.
     fn time_limit(&self) -> Option<Duration> {
         None
@@ -330,96 +258,6 @@ pub trait Job: Send {
 
     /// Bytes that it takes on the coordinator, at most and roughly, beside its data.
     fn memory(&self) -> usize;
-}
-
-/// What follows from a result.
-#[derive(Debug)]
-pub enum Effect {
-    /// Measure this model, and tell [`Job::evaluated`].
-    Evaluate {
-        /// The round that the model closes.
-        round: Round,
-        /// The model.
-        model: Arc<Model>,
-        /// The rows to measure on.
-        validation: Arc<Blob>,
-    },
-    /// What [`Job::save`] gives has changed: it is to be kept.
-    Save,
-    /// A round is over.
-    Closed {
-        /// Which.
-        round: Round,
-        /// What its model is worth.
-        result: RoundResult,
-        /// The tasks that it was closed without, by their places.
-        left_out: Vec<u32>,
-    },
-    /// The job cannot go on.
-    Failed {
-        /// Why, for the user.
-        reason: String,
-    },
-    /// The job is done.
-    Finished {
-        /// The SHA-256 of the weights, or of the answers: what the same request has for a result everywhere.
-        weights: Digest,
-        /// The model file, or the output.
-        model: Arc<Blob>,
-        /// The round whose model it is.
-        round: Round,
-        /// What it is worth, if it is a model.
-        measured: Option<Box<Measured>>,
-    },
-}
-
-/// What a round has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RoundResult {
-    /// Wrong answers on the validation rows, as a share of them; of values the root mean squared error.
-    #[serde(with = "exact")]
-    pub validation_error: f64,
-    /// The mean loss on the validation rows.
-    #[serde(with = "exact")]
-    pub validation_loss: f64,
-    /// As the validation error, of the tasks' models on their own rows, before folding.
-    #[serde(with = "exact")]
-    pub training_error: f64,
-    /// The mean loss on the training rows while they were learnt from, if the nodes tell it.
-    #[serde(with = "exact::option")]
-    pub training_loss: Option<f64>,
-}
-
-/// What an inference job has done. Times are seconds from the start of a query's batch on its node to its end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Figures {
-    /// Queries answered.
-    pub done: u64,
-    /// All queries.
-    pub total: u64,
-    /// Of those done: inputs that cannot be used.
-    pub failed: u64,
-    /// Queries of a batch, now.
-    pub batch_size: u32,
-    /// The mean time.
-    pub mean_s: f64,
-    /// Its standard deviation.
-    pub std_s: f64,
-    /// The times that 25%, 50%, 75%, 95% and 99% of the queries took at most.
-    pub percentiles_s: [f64; 5],
-}
-
-/// How far a job is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
-    /// The round at work, from 1.
-    pub round: u32,
-    /// How many there will be.
-    pub rounds: u32,
-    /// Tasks done in this round.
-    pub tasks_done: u32,
-    /// Tasks of a round.
-    pub tasks: u32,
 }
 
 /// A node's answer is not one that the task can have.

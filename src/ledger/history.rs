@@ -1,10 +1,10 @@
 //! Owns the ledger: for each job, what the records about it add up to.
 
 use super::told::{ClosedRound, Finish, NodeStanding, State};
-use super::{JobOrder, Record};
+use super::{Answers, JobOrder, Record};
 use crate::data::shared::Blob;
-use crate::jobs::{Saved, TaskOutput};
-use crate::types::{Digest, JobId, NodeId, TaskId};
+use crate::jobs::Saved;
+use crate::types::{Digest, JobId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct History {
     /// What it saved last; `None` before the end of its first round.
     pub saved: Option<Saved>,
     /// The answers since.
-    pub answers: BTreeMap<TaskId, Arc<TaskOutput>>,
+    pub answers: Answers,
     /// Its rounds that are over and measured, ascending.
     pub closed: Vec<Arc<ClosedRound>>,
     /// The addresses of the nodes that those name.
@@ -42,7 +42,7 @@ impl History {
             order,
             state: State::Running,
             saved: None,
-            answers: BTreeMap::new(),
+            answers: Answers::default(),
             closed: Vec::new(),
             nodes: BTreeMap::new(),
             standings: Vec::new(),
@@ -91,7 +91,7 @@ impl History {
         }
         records.extend(self.saved.clone().map(|saved| Record::Saved { job, saved }));
         let answers = self.answers.iter();
-        records.extend(answers.map(|(&task, output)| Record::Answered { job, task, output: output.clone() }));
+        records.extend(answers.map(|&(task, ref output)| Record::Answered { job, task, output: output.clone() }));
         let elapsed = self.elapsed;
         records.push(match self.state.clone() {
             State::Running => Record::Resumed { job, elapsed },
@@ -128,7 +128,7 @@ impl Ledger {
         match record {
             Record::Submitted { .. } => {}
             Record::Answered { task, output, .. } => {
-                history.answers.entry(*task).or_insert_with(|| output.clone());
+                history.answers.insert(*task, output.clone());
             }
             Record::Saved { saved, .. } => {
                 history.saved = Some(saved.clone());
@@ -148,7 +148,7 @@ impl Ledger {
                 history.elapsed = *elapsed;
                 if matches!(state, State::Done { .. }) {
                     // It never goes on.
-                    (history.saved, history.answers) = (None, BTreeMap::new());
+                    (history.saved, history.answers) = (None, Answers::default());
                 }
                 self.forget_the_oldest(job);
             }

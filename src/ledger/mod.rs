@@ -4,10 +4,12 @@
 //! coordinator needs to go on: for each job what was asked, what it saved last, the answers since, and what was told of it.
 //! Pure: a record goes in, the ledger has changed.
 
+mod answers;
 mod entry;
 mod history;
 mod told;
 
+pub use answers::Answers;
 pub use entry::{Entry, EntryError, INLINE, Written};
 pub use history::{History, Ledger};
 pub use told::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};

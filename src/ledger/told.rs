@@ -44,6 +44,9 @@ pub struct ClosedRound {
     /// The tasks that it was closed without, by their places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
+    /// What else its kind tells of it, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 impl ClosedRound {

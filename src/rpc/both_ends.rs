@@ -14,7 +14,7 @@ use crate::wire::blobs::{BlobStoreSyncHandler, Rejected, TBlobStoreSyncClient};
 use crate::wire::compute_node::{ComputeNodeSyncClient, TComputeNodeSyncClient};
 use crate::wire::coordinator::{
     Assignment, CoordinatorSyncClient, CoordinatorSyncHandler, CoordinatorSyncProcessor, FileVersion, GcReport,
-    JobRequest, JobStats, JobStatus, JobSummary, Leadership, TCoordinatorSyncClient,
+    Heard, JobRequest, JobStats, JobStatus, JobSummary, Leadership, TCoordinatorSyncClient,
 };
 use crate::wire::members::{Member, MemberInfo, MemberSyncHandler};
 
@@ -112,6 +112,10 @@ impl CoordinatorSyncHandler for Handler {
 
     fn handle_cancel(&self, _: String) -> thrift::Result<()> {
         Ok(())
+    }
+
+    fn handle_feed(&self, _: String, _: String, _: i64, _: String, _: i32) -> thrift::Result<Heard> {
+        unused()
     }
 
     fn handle_resume(&self, _: String) -> thrift::Result<()> {

@@ -113,7 +113,7 @@ impl Counting {
             training_error: 0.0,
             training_loss: None,
         };
-        let mut effects = vec![Effect::Closed { round, result, left_out: Vec::new() }];
+        let mut effects = vec![Effect::Closed { round, result, left_out: Vec::new(), detail: None }];
         if self.round > self.request.rounds {
             let model = Arc::new(Blob::new(self.state.to_le_bytes().to_vec()));
             effects.push(Effect::Finished { weights: model.digest(), model, round, measured: Some(worth()) });

@@ -149,7 +149,7 @@ impl Guard {
         }
         let mut seen = TermSeen::default();
         for (&job, history) in ledger.jobs() {
-            seen.durable.extend(history.answers.keys().map(|&task| (job, task)));
+            seen.durable.extend(history.answers.tasks().map(|task| (job, task)));
             seen.round.insert(job, round_of(history));
         }
         seen.answered = seen.durable.clone();

@@ -11,7 +11,10 @@ use std::time::Duration;
 /// Spoils what a job is made of again.
 pub(super) fn at_restore(bug: Option<&Bug>, history: &mut History) {
     match bug.map(|bug| bug.plant) {
-        Some(Plant::AnswerForgotten) => drop(history.answers.pop_first()),
+        Some(Plant::AnswerForgotten) => {
+            let first = history.answers.tasks().min();
+            history.answers.retain(|task, _| Some(task) != first);
+        }
         Some(Plant::SaveForgotten) => history.saved = None,
         Some(Plant::OtherRoundTold) => {
             if let Some(closed) = history.closed.first_mut() {

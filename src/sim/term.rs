@@ -180,6 +180,8 @@ impl World<'_> {
                 self.in_coordinator(who, self.now + MEASURING, then);
             }
             Action::Publish { job, status } => self.publish(who, job, &status),
+            // Nobody says anything to jobs here.
+            Action::Heard { .. } => {}
         }
     }
 
@@ -320,6 +322,8 @@ fn as_ended(history: &History) -> Status {
     Status {
         state: history.state.clone(),
         figures: None,
+        stream: None,
+        versions: Vec::new(),
         progress: Progress::default(),
         queries: None,
         closed: history.closed.clone(),

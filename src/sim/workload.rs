@@ -143,7 +143,7 @@ impl Workload {
                     }
                     Effect::Failed { reason } => return Err(failed(reason)),
                     Effect::Finished { weights, .. } => return Ok(weights),
-                    Effect::Save | Effect::Closed { .. } => {}
+                    Effect::Save | Effect::SaveSoon | Effect::Closed { .. } => {}
                 }
             }
         }

@@ -236,6 +236,7 @@ impl World<'_> {
 
     fn perform(&mut self, action: Action) {
         match action {
+            Action::Heard { .. } => unreachable!("nobody says anything"),
             Action::Probe { node, .. } => self.later(self.plan.latency, ToCome::Answer(node)),
             Action::Dispatch { attempt, node, task, .. } => self.dispatch(attempt, node, task.id, task.cost),
             Action::Abandon { attempt, .. } => {
@@ -342,7 +343,8 @@ impl Counting {
         let result =
             RoundResult { validation_error: 0.0, validation_loss: 0.0, training_error: 0.0, training_loss: None };
         let round = Round(self.round);
-        let mut effects = vec![Effect::Save, Effect::Closed { round, result, left_out: left_out.collect() }];
+        let mut effects =
+            vec![Effect::Save, Effect::Closed { round, result, left_out: left_out.collect(), detail: None }];
         self.answered.fill(false);
         (self.done, self.handed_out) = (0, false);
         self.round += 1;

@@ -305,7 +305,7 @@ impl Job for TrainingJob {
             training_error: training.error(self.corpus.classes.is_empty()),
             training_loss: training.loss(),
         };
-        let mut effects = vec![Effect::Closed { round, result, left_out }];
+        let mut effects = vec![Effect::Closed { round, result, left_out, detail: None }];
         if self.consider(round.0, version, measured) {
             effects.extend(self.finish());
         }

@@ -383,7 +383,7 @@ fn played(more: &str, stops: impl Fn(usize) -> bool) -> (Digest, Round) {
                 }
                 Effect::Finished { weights, round, .. } => return (weights, round),
                 Effect::Evaluate { .. } => measures.push_back(effect),
-                Effect::Closed { .. } | Effect::Failed { .. } => {}
+                Effect::SaveSoon | Effect::Closed { .. } | Effect::Failed { .. } => {}
             }
         }
         tasks.extend(job.take_ready(usize::MAX));

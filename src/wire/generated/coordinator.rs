@@ -365,7 +365,7 @@ impl TSerializable for Shard {
 
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct JobRequest {
-  /// The kind of job: "train" or "infer".
+  /// The kind of job: "train", "train-async", "tune" or "infer".
   pub kind: String,
   /// A JSON object. train: see `TrainingRequest` in src/jobs/training/request.rs. infer: `InferenceRequest` in
   /// src/jobs/inference/request.rs.
@@ -740,10 +740,12 @@ pub struct RoundReport {
   pub spans: Option<Vec<TaskSpan>>,
   /// Parts that were left out because the round was closed at its deadline, by their places from 0.
   pub left_out: Option<Vec<i32>>,
+  /// What else the kind of job tells of it, a JSON object. tune: a trial that ended, `Trial` in src/jobs/tuning.
+  pub detail: Option<String>,
 }
 
 impl RoundReport {
-  pub fn new<F5, F6, F7, F8>(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>, validation_loss: F5, training_loss: F6, spans: F7, left_out: F8) -> RoundReport where F5: Into<Option<OrderedFloat<f64>>>, F6: Into<Option<OrderedFloat<f64>>>, F7: Into<Option<Vec<TaskSpan>>>, F8: Into<Option<Vec<i32>>> {
+  pub fn new<F5, F6, F7, F8, F9>(round: i32, validation_error: OrderedFloat<f64>, training_error: OrderedFloat<f64>, wall_s: OrderedFloat<f64>, validation_loss: F5, training_loss: F6, spans: F7, left_out: F8, detail: F9) -> RoundReport where F5: Into<Option<OrderedFloat<f64>>>, F6: Into<Option<OrderedFloat<f64>>>, F7: Into<Option<Vec<TaskSpan>>>, F8: Into<Option<Vec<i32>>>, F9: Into<Option<String>> {
     RoundReport {
       round,
       validation_error,
@@ -753,6 +755,7 @@ impl RoundReport {
       training_loss: training_loss.into(),
       spans: spans.into(),
       left_out: left_out.into(),
+      detail: detail.into(),
     }
   }
 }
@@ -768,6 +771,7 @@ impl TSerializable for RoundReport {
     let mut f_6: Option<OrderedFloat<f64>> = None;
     let mut f_7: Option<Vec<TaskSpan>> = None;
     let mut f_8: Option<Vec<i32>> = None;
+    let mut f_9: Option<String> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -819,6 +823,10 @@ impl TSerializable for RoundReport {
           i_prot.read_list_end()?;
           f_8 = Some(val);
         },
+        9 => {
+          let val = i_prot.read_string()?;
+          f_9 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -839,6 +847,7 @@ impl TSerializable for RoundReport {
       training_loss: f_6,
       spans: f_7,
       left_out: f_8,
+      detail: f_9,
     };
     Ok(ret)
   }
@@ -883,6 +892,11 @@ impl TSerializable for RoundReport {
         o_prot.write_i32(*e)?;
       }
       o_prot.write_list_end()?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.detail {
+      o_prot.write_field_begin(&TFieldIdentifier::new("detail", TType::String, 9))?;
+      o_prot.write_string(fld_var)?;
       o_prot.write_field_end()?
     }
     o_prot.write_field_stop()?;
@@ -1358,6 +1372,237 @@ impl TSerializable for QueryFigures {
 }
 
 //
+// StreamFigures
+//
+
+/// What a job has done that learns from a stream.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct StreamFigures {
+  /// The version of the model, from 0.
+  pub version: i64,
+  /// Changes that were applied, and those that were too stale and whose rows are learnt from again.
+  pub updates: i64,
+  pub stale: i64,
+  /// Mini-batches and rows whose change is in the model.
+  pub batches: i64,
+  pub rows: i64,
+  /// Rows that wait in its queue.
+  pub waiting: i64,
+  /// Versions between the one that a change started from and the one it was applied to, in the mean.
+  pub mean_staleness: OrderedFloat<f64>,
+}
+
+impl StreamFigures {
+  pub fn new(version: i64, updates: i64, stale: i64, batches: i64, rows: i64, waiting: i64, mean_staleness: OrderedFloat<f64>) -> StreamFigures {
+    StreamFigures {
+      version,
+      updates,
+      stale,
+      batches,
+      rows,
+      waiting,
+      mean_staleness,
+    }
+  }
+}
+
+impl TSerializable for StreamFigures {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<StreamFigures> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<i64> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<i64> = None;
+    let mut f_5: Option<i64> = None;
+    let mut f_6: Option<i64> = None;
+    let mut f_7: Option<OrderedFloat<f64>> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_i64()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i64()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_i64()?;
+          f_5 = Some(val);
+        },
+        6 => {
+          let val = i_prot.read_i64()?;
+          f_6 = Some(val);
+        },
+        7 => {
+          let val = OrderedFloat::from(i_prot.read_double()?);
+          f_7 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("StreamFigures.version", &f_1)?;
+    verify_required_field_exists("StreamFigures.updates", &f_2)?;
+    verify_required_field_exists("StreamFigures.stale", &f_3)?;
+    verify_required_field_exists("StreamFigures.batches", &f_4)?;
+    verify_required_field_exists("StreamFigures.rows", &f_5)?;
+    verify_required_field_exists("StreamFigures.waiting", &f_6)?;
+    verify_required_field_exists("StreamFigures.mean_staleness", &f_7)?;
+    let ret = StreamFigures {
+      version: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      updates: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      stale: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      batches: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      rows: f_5.expect("auto-generated code should have checked for presence of required fields"),
+      waiting: f_6.expect("auto-generated code should have checked for presence of required fields"),
+      mean_staleness: f_7.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("StreamFigures");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("version", TType::I64, 1))?;
+    o_prot.write_i64(self.version)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("updates", TType::I64, 2))?;
+    o_prot.write_i64(self.updates)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("stale", TType::I64, 3))?;
+    o_prot.write_i64(self.stale)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("batches", TType::I64, 4))?;
+    o_prot.write_i64(self.batches)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("rows", TType::I64, 5))?;
+    o_prot.write_i64(self.rows)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("waiting", TType::I64, 6))?;
+    o_prot.write_i64(self.waiting)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("mean_staleness", TType::Double, 7))?;
+    o_prot.write_double(self.mean_staleness.into())?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// Heard
+//
+
+/// What a job at work answers to what it is told.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Heard {
+  /// It has it, now or since before. False: there was no room within the time; say the same again.
+  pub is_taken: bool,
+  /// The version of the model that has it, or the newest.
+  pub version: i64,
+  /// Of a feeder: rows that were learnt from and never will be again.
+  pub acknowledged: i64,
+  /// Rows that wait.
+  pub waiting: i64,
+}
+
+impl Heard {
+  pub fn new(is_taken: bool, version: i64, acknowledged: i64, waiting: i64) -> Heard {
+    Heard {
+      is_taken,
+      version,
+      acknowledged,
+      waiting,
+    }
+  }
+}
+
+impl TSerializable for Heard {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<Heard> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<bool> = None;
+    let mut f_2: Option<i64> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<i64> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_bool()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_i64()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_i64()?;
+          f_4 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("Heard.is_taken", &f_1)?;
+    verify_required_field_exists("Heard.version", &f_2)?;
+    verify_required_field_exists("Heard.acknowledged", &f_3)?;
+    verify_required_field_exists("Heard.waiting", &f_4)?;
+    let ret = Heard {
+      is_taken: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      version: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      acknowledged: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      waiting: f_4.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("Heard");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("is_taken", TType::Bool, 1))?;
+    o_prot.write_bool(self.is_taken)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("version", TType::I64, 2))?;
+    o_prot.write_i64(self.version)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("acknowledged", TType::I64, 3))?;
+    o_prot.write_i64(self.acknowledged)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("waiting", TType::I64, 4))?;
+    o_prot.write_i64(self.waiting)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
 // JobStats
 //
 
@@ -1680,10 +1925,14 @@ pub struct JobStatus {
   pub confusion: Option<Vec<Confused>>,
   /// Of an inference job.
   pub figures: Option<QueryFigures>,
+  /// Of a job that learns from a stream.
+  pub stream: Option<StreamFigures>,
+  /// The newest version of its model that can be had while it is at work: a blob.
+  pub version_digest: Option<String>,
 }
 
 impl JobStatus {
-  pub fn new<F16, F17, F18>(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>, best_round: F16, confusion: F17, figures: F18) -> JobStatus where F16: Into<Option<i32>>, F17: Into<Option<Vec<Confused>>>, F18: Into<Option<QueryFigures>> {
+  pub fn new<F16, F17, F18, F19, F20>(state: JobState, version: i64, round: i32, rounds: i32, tasks_done: i32, tasks_total: i32, nodes_busy: i32, nodes_ready: i32, nodes_known: i32, closed: Vec<RoundReport>, notice: String, nodes: Vec<NodeReport>, weights_sha256: String, model_digest: String, wall_s: OrderedFloat<f64>, best_round: F16, confusion: F17, figures: F18, stream: F19, version_digest: F20) -> JobStatus where F16: Into<Option<i32>>, F17: Into<Option<Vec<Confused>>>, F18: Into<Option<QueryFigures>>, F19: Into<Option<StreamFigures>>, F20: Into<Option<String>> {
     JobStatus {
       state,
       version,
@@ -1703,6 +1952,8 @@ impl JobStatus {
       best_round: best_round.into(),
       confusion: confusion.into(),
       figures: figures.into(),
+      stream: stream.into(),
+      version_digest: version_digest.into(),
     }
   }
 }
@@ -1728,6 +1979,8 @@ impl TSerializable for JobStatus {
     let mut f_16: Option<i32> = None;
     let mut f_17: Option<Vec<Confused>> = None;
     let mut f_18: Option<QueryFigures> = None;
+    let mut f_19: Option<StreamFigures> = None;
+    let mut f_20: Option<String> = None;
     loop {
       let field_ident = i_prot.read_field_begin()?;
       if field_ident.field_type == TType::Stop {
@@ -1825,6 +2078,14 @@ impl TSerializable for JobStatus {
           let val = QueryFigures::read_from_in_protocol(i_prot)?;
           f_18 = Some(val);
         },
+        19 => {
+          let val = StreamFigures::read_from_in_protocol(i_prot)?;
+          f_19 = Some(val);
+        },
+        20 => {
+          let val = i_prot.read_string()?;
+          f_20 = Some(val);
+        },
         _ => {
           i_prot.skip(field_ident.field_type)?;
         },
@@ -1866,6 +2127,8 @@ impl TSerializable for JobStatus {
       best_round: f_16,
       confusion: f_17,
       figures: f_18,
+      stream: f_19,
+      version_digest: f_20,
     };
     Ok(ret)
   }
@@ -1942,6 +2205,16 @@ impl TSerializable for JobStatus {
     if let Some(ref fld_var) = self.figures {
       o_prot.write_field_begin(&TFieldIdentifier::new("figures", TType::Struct, 18))?;
       fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.stream {
+      o_prot.write_field_begin(&TFieldIdentifier::new("stream", TType::Struct, 19))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.version_digest {
+      o_prot.write_field_begin(&TFieldIdentifier::new("version_digest", TType::String, 20))?;
+      o_prot.write_string(fld_var)?;
       o_prot.write_field_end()?
     }
     o_prot.write_field_stop()?;
@@ -2392,6 +2665,10 @@ pub trait TCoordinatorSyncClient : members::TMemberSyncClient {
   fn assignments(&mut self) -> thrift::Result<Vec<Assignment>>;
   /// Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none.
   fn set_batch_size(&mut self, model: String, batch_size: i32) -> thrift::Result<()>;
+  /// Gives a job that learns from a stream more rows: a data set that was put before. Each feeder counts its own from 0; one
+  /// that was given before is not taken twice. Answers when it is durable, or after `wait_ms` (at most 30 s) if the
+  /// job's queue is full. An empty digest: this feeder has no more.
+  fn feed(&mut self, job: String, feeder: String, number: i64, digest: String, wait_ms: i32) -> thrift::Result<Heard>;
   /// The jobs at work and those that ended lately, the newest first.
   fn jobs(&mut self) -> thrift::Result<Vec<JobSummary>>;
   /// Who leads? Any coordinator answers.
@@ -2652,6 +2929,33 @@ impl <C: TThriftClient + TCoordinatorSyncClientMarker + members::TMemberSyncClie
       result.ok_or()
     }
   }
+  fn feed(&mut self, job: String, feeder: String, number: i64, digest: String, wait_ms: i32) -> thrift::Result<Heard> {
+    (
+      {
+        self.increment_sequence_number();
+        let message_ident = TMessageIdentifier::new("feed", TMessageType::Call, self.sequence_number());
+        let call_args = CoordinatorFeedArgs { job, feeder, number, digest, wait_ms };
+        self.o_prot_mut().write_message_begin(&message_ident)?;
+        call_args.write_to_out_protocol(self.o_prot_mut())?;
+        self.o_prot_mut().write_message_end()?;
+        self.o_prot_mut().flush()
+      }
+    )?;
+    {
+      let message_ident = self.i_prot_mut().read_message_begin()?;
+      verify_expected_sequence_number(self.sequence_number(), message_ident.sequence_number)?;
+      verify_expected_service_call("feed", &message_ident.name)?;
+      if message_ident.message_type == TMessageType::Exception {
+        let remote_error = thrift::Error::read_application_error_from_in_protocol(self.i_prot_mut())?;
+        self.i_prot_mut().read_message_end()?;
+        return Err(thrift::Error::Application(remote_error))
+      }
+      verify_expected_message_type(TMessageType::Reply, message_ident.message_type)?;
+      let result = CoordinatorFeedResult::read_from_in_protocol(self.i_prot_mut())?;
+      self.i_prot_mut().read_message_end()?;
+      result.ok_or()
+    }
+  }
   fn jobs(&mut self) -> thrift::Result<Vec<JobSummary>> {
     (
       {
@@ -2867,6 +3171,10 @@ pub trait CoordinatorSyncHandler : members::MemberSyncHandler {
   fn handle_assignments(&self) -> thrift::Result<Vec<Assignment>>;
   /// Batches of this model have so many queries from now on: of its jobs at work, and of those to come that name none.
   fn handle_set_batch_size(&self, model: String, batch_size: i32) -> thrift::Result<()>;
+  /// Gives a job that learns from a stream more rows: a data set that was put before. Each feeder counts its own from 0; one
+  /// that was given before is not taken twice. Answers when it is durable, or after `wait_ms` (at most 30 s) if the
+  /// job's queue is full. An empty digest: this feeder has no more.
+  fn handle_feed(&self, job: String, feeder: String, number: i64, digest: String, wait_ms: i32) -> thrift::Result<Heard>;
   /// The jobs at work and those that ended lately, the newest first.
   fn handle_jobs(&self) -> thrift::Result<Vec<JobSummary>>;
   /// Who leads? Any coordinator answers.
@@ -2918,6 +3226,9 @@ impl <H: CoordinatorSyncHandler> CoordinatorSyncProcessor<H> {
   }
   fn process_set_batch_size(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TCoordinatorProcessFunctions::process_set_batch_size(&self.handler, incoming_sequence_number, i_prot, o_prot)
+  }
+  fn process_feed(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    TCoordinatorProcessFunctions::process_feed(&self.handler, incoming_sequence_number, i_prot, o_prot)
   }
   fn process_jobs(&self, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     TCoordinatorProcessFunctions::process_jobs(&self.handler, incoming_sequence_number, i_prot, o_prot)
@@ -3479,6 +3790,74 @@ impl TCoordinatorProcessFunctions {
       },
     }
   }
+  pub fn process_feed<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let args = CoordinatorFeedArgs::read_from_in_protocol(i_prot)?;
+    match handler.handle_feed(args.job, args.feeder, args.number, args.digest, args.wait_ms) {
+      Ok(handler_return) => {
+        let message_ident = TMessageIdentifier::new("feed", TMessageType::Reply, incoming_sequence_number);
+        o_prot.write_message_begin(&message_ident)?;
+        let ret = CoordinatorFeedResult { result_value: Some(handler_return), rejected: None, not_leader: None };
+        ret.write_to_out_protocol(o_prot)?;
+        o_prot.write_message_end()?;
+        o_prot.flush()
+      },
+      Err(e) => {
+        match e {
+          thrift::Error::User(usr_err) => {
+            if usr_err.downcast_ref::<blobs::Rejected>().is_some() {
+              let err = usr_err.downcast::<blobs::Rejected>().expect("downcast already checked");
+              let ret_err = CoordinatorFeedResult{ result_value: None, rejected: Some(*err), not_leader: None };
+              let message_ident = TMessageIdentifier::new("feed", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else if usr_err.downcast_ref::<NotLeader>().is_some() {
+              let err = usr_err.downcast::<NotLeader>().expect("downcast already checked");
+              let ret_err = CoordinatorFeedResult{ result_value: None, rejected: None, not_leader: Some(*err) };
+              let message_ident = TMessageIdentifier::new("feed", TMessageType::Reply, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              ret_err.write_to_out_protocol(o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            } else {
+              let ret_err = {
+                ApplicationError::new(
+                  ApplicationErrorKind::Unknown,
+                  usr_err.to_string()
+                )
+              };
+              let message_ident = TMessageIdentifier::new("feed", TMessageType::Exception, incoming_sequence_number);
+              o_prot.write_message_begin(&message_ident)?;
+              thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+              o_prot.write_message_end()?;
+              o_prot.flush()
+            }
+          },
+          thrift::Error::Application(app_err) => {
+            let message_ident = TMessageIdentifier::new("feed", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&app_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+          _ => {
+            let ret_err = {
+              ApplicationError::new(
+                ApplicationErrorKind::Unknown,
+                e.to_string()
+              )
+            };
+            let message_ident = TMessageIdentifier::new("feed", TMessageType::Exception, incoming_sequence_number);
+            o_prot.write_message_begin(&message_ident)?;
+            thrift::Error::write_application_error_to_out_protocol(&ret_err, o_prot)?;
+            o_prot.write_message_end()?;
+            o_prot.flush()
+          },
+        }
+      },
+    }
+  }
   pub fn process_jobs<H: CoordinatorSyncHandler>(handler: &H, incoming_sequence_number: i32, i_prot: &mut dyn TInputProtocol, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     let _ = CoordinatorJobsArgs::read_from_in_protocol(i_prot)?;
     match handler.handle_jobs() {
@@ -3953,6 +4332,9 @@ impl <H: CoordinatorSyncHandler> TProcessor for CoordinatorSyncProcessor<H> {
       },
       "set_batch_size" => {
         self.process_set_batch_size(message_ident.sequence_number, i_prot, o_prot)
+      },
+      "feed" => {
+        self.process_feed(message_ident.sequence_number, i_prot, o_prot)
       },
       "jobs" => {
         self.process_jobs(message_ident.sequence_number, i_prot, o_prot)
@@ -5124,6 +5506,189 @@ impl CoordinatorSetBatchSizeResult {
   fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
     let struct_ident = TStructIdentifier::new("CoordinatorSetBatchSizeResult");
     o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.rejected {
+      o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    if let Some(ref fld_var) = self.not_leader {
+      o_prot.write_field_begin(&TFieldIdentifier::new("not_leader", TType::Struct, 2))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorFeedArgs
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorFeedArgs {
+  job: String,
+  feeder: String,
+  number: i64,
+  digest: String,
+  wait_ms: i32,
+}
+
+impl CoordinatorFeedArgs {
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorFeedArgs> {
+    i_prot.read_struct_begin()?;
+    let mut f_1: Option<String> = None;
+    let mut f_2: Option<String> = None;
+    let mut f_3: Option<i64> = None;
+    let mut f_4: Option<String> = None;
+    let mut f_5: Option<i32> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        1 => {
+          let val = i_prot.read_string()?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = i_prot.read_string()?;
+          f_2 = Some(val);
+        },
+        3 => {
+          let val = i_prot.read_i64()?;
+          f_3 = Some(val);
+        },
+        4 => {
+          let val = i_prot.read_string()?;
+          f_4 = Some(val);
+        },
+        5 => {
+          let val = i_prot.read_i32()?;
+          f_5 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    verify_required_field_exists("CoordinatorFeedArgs.job", &f_1)?;
+    verify_required_field_exists("CoordinatorFeedArgs.feeder", &f_2)?;
+    verify_required_field_exists("CoordinatorFeedArgs.number", &f_3)?;
+    verify_required_field_exists("CoordinatorFeedArgs.digest", &f_4)?;
+    verify_required_field_exists("CoordinatorFeedArgs.wait_ms", &f_5)?;
+    let ret = CoordinatorFeedArgs {
+      job: f_1.expect("auto-generated code should have checked for presence of required fields"),
+      feeder: f_2.expect("auto-generated code should have checked for presence of required fields"),
+      number: f_3.expect("auto-generated code should have checked for presence of required fields"),
+      digest: f_4.expect("auto-generated code should have checked for presence of required fields"),
+      wait_ms: f_5.expect("auto-generated code should have checked for presence of required fields"),
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("feed_args");
+    o_prot.write_struct_begin(&struct_ident)?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("job", TType::String, 1))?;
+    o_prot.write_string(&self.job)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("feeder", TType::String, 2))?;
+    o_prot.write_string(&self.feeder)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("number", TType::I64, 3))?;
+    o_prot.write_i64(self.number)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("digest", TType::String, 4))?;
+    o_prot.write_string(&self.digest)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_begin(&TFieldIdentifier::new("wait_ms", TType::I32, 5))?;
+    o_prot.write_i32(self.wait_ms)?;
+    o_prot.write_field_end()?;
+    o_prot.write_field_stop()?;
+    o_prot.write_struct_end()
+  }
+}
+
+//
+// CoordinatorFeedResult
+//
+
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+struct CoordinatorFeedResult {
+  result_value: Option<Heard>,
+  rejected: Option<blobs::Rejected>,
+  not_leader: Option<NotLeader>,
+}
+
+impl CoordinatorFeedResult {
+  fn ok_or(self) -> thrift::Result<Heard> {
+    if self.rejected.is_some() {
+      Err(thrift::Error::User(Box::new(self.rejected.unwrap())))
+    } else if self.not_leader.is_some() {
+      Err(thrift::Error::User(Box::new(self.not_leader.unwrap())))
+    } else if self.result_value.is_some() {
+      Ok(self.result_value.unwrap())
+    } else {
+      Err(
+        thrift::Error::Application(
+          ApplicationError::new(
+            ApplicationErrorKind::MissingResult,
+            "no result received for CoordinatorFeed"
+          )
+        )
+      )
+    }
+  }
+  fn read_from_in_protocol(i_prot: &mut dyn TInputProtocol) -> thrift::Result<CoordinatorFeedResult> {
+    i_prot.read_struct_begin()?;
+    let mut f_0: Option<Heard> = None;
+    let mut f_1: Option<blobs::Rejected> = None;
+    let mut f_2: Option<NotLeader> = None;
+    loop {
+      let field_ident = i_prot.read_field_begin()?;
+      if field_ident.field_type == TType::Stop {
+        break;
+      }
+      let field_id = field_id(&field_ident)?;
+      match field_id {
+        0 => {
+          let val = Heard::read_from_in_protocol(i_prot)?;
+          f_0 = Some(val);
+        },
+        1 => {
+          let val = blobs::Rejected::read_from_in_protocol(i_prot)?;
+          f_1 = Some(val);
+        },
+        2 => {
+          let val = NotLeader::read_from_in_protocol(i_prot)?;
+          f_2 = Some(val);
+        },
+        _ => {
+          i_prot.skip(field_ident.field_type)?;
+        },
+      };
+      i_prot.read_field_end()?;
+    }
+    i_prot.read_struct_end()?;
+    let ret = CoordinatorFeedResult {
+      result_value: f_0,
+      rejected: f_1,
+      not_leader: f_2,
+    };
+    Ok(ret)
+  }
+  fn write_to_out_protocol(&self, o_prot: &mut dyn TOutputProtocol) -> thrift::Result<()> {
+    let struct_ident = TStructIdentifier::new("CoordinatorFeedResult");
+    o_prot.write_struct_begin(&struct_ident)?;
+    if let Some(ref fld_var) = self.result_value {
+      o_prot.write_field_begin(&TFieldIdentifier::new("result_value", TType::Struct, 0))?;
+      fld_var.write_to_out_protocol(o_prot)?;
+      o_prot.write_field_end()?
+    }
     if let Some(ref fld_var) = self.rejected {
       o_prot.write_field_begin(&TFieldIdentifier::new("rejected", TType::Struct, 1))?;
       fld_var.write_to_out_protocol(o_prot)?;
