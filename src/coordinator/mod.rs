@@ -19,6 +19,7 @@ mod seat;
 mod shell;
 mod standby;
 mod submit;
+mod told;
 
 use crate::gossip::{self, Facts, Gossip, Role, Served, Standing};
 use crate::ledger::Ledger;
