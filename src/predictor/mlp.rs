@@ -73,11 +73,6 @@ impl Predictor for Own {
         2 * self.parameters * size_of::<f32>() + self.labels.iter().map(|label| label.len() + 24).sum::<usize>()
     }
 
-    fn working_bytes(&self, queries: usize) -> usize {
-        // Weights and the activations of a block, for each thread; then the answers.
-        self.parameters * size_of::<f32>() + queries * 8
-    }
-
     fn cost(&self) -> f64 {
         2.0 * self.parameters as f64
     }

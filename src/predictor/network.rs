@@ -166,11 +166,6 @@ impl Predictor for Theirs {
         self.network.bytes() + self.labels.iter().map(|label| label.len() + 24).sum::<usize>()
     }
 
-    fn working_bytes(&self, queries: usize) -> usize {
-        let together = queries.min(TOGETHER);
-        self.network.working_bytes(together) + together * self.numbers() * size_of::<f32>() + queries * 64
-    }
-
     fn cost(&self) -> f64 {
         self.network.cost()
     }
