@@ -11,6 +11,7 @@ use crate::predictor::{self, Card, Kind, Limits};
 use crate::types::Digest;
 use crate::wire::coordinator::JobRequest;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -119,7 +120,7 @@ impl Shared {
         Ok((takes, facts))
     }
 
-    /// The card of a model with its labels: `<model without its ending>.toml`, or `model.toml` beside it.
+    /// The card of a model with its labels, if it has one.
     fn card(&self, model: &str) -> Result<Option<Card>, String> {
         for name in card_names(model) {
             let Some(text) = self.text(&name)? else { continue };
@@ -184,8 +185,8 @@ impl Shared {
 
 /// Where a model's card may stand.
 fn card_names(model: &str) -> [String; 2] {
-    let stem = model.rsplit_once('.').map_or(model, |(stem, _)| stem);
-    [format!("{stem}.toml"), beside(model, "model.toml")]
+    let file = model.rsplit_once('/').map_or(model, |(_, file)| file);
+    Card::places(Path::new(file)).map(|card| beside(model, &card.to_string_lossy()))
 }
 
 /// The name of a file beside another.
