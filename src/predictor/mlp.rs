@@ -99,7 +99,7 @@ impl Predictor for Own {
             if !keep_going() {
                 return Err(PredictorError::Stopped);
             }
-            let part = part(rows, first..features.min(first + step));
+            let part = rows.part(first..features.min(first + step));
             let before = answers.len();
             let said = match self.gives() {
                 Gives::Value => forward.values(part, |value| answers.push_value(value)),
@@ -115,13 +115,5 @@ impl Predictor for Own {
         }
         self.idle.give(forward);
         done.map(|()| answers)
-    }
-}
-
-/// Some of the features.
-fn part(rows: Row<'_>, range: std::ops::Range<usize>) -> Row<'_> {
-    match rows {
-        Row::U8(bytes) => Row::U8(&bytes[range]),
-        Row::F32(floats) => Row::F32(&floats[range]),
     }
 }

@@ -201,11 +201,7 @@ impl Predictor for Theirs {
             return Err(PredictorError::Rows { features, columns });
         }
         self.answer(features / columns, top, keep_going, |query, to| {
-            let range = query * columns..(query + 1) * columns;
-            match rows {
-                Row::U8(bytes) => Row::U8(&bytes[range]).copy_to(to),
-                Row::F32(floats) => Row::F32(&floats[range]).copy_to(to),
-            }
+            rows.part(query * columns..(query + 1) * columns).copy_to(to);
             Ok(())
         })
     }
