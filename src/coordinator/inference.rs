@@ -1,7 +1,7 @@
 //! Owns the way from a request for inference to its material: the model is found, loaded once to see that it is one, and
 //! the files that it is asked about are looked up; tables become data sets here, so that nodes never parse text.
 
-use super::Shared;
+use super::{Shared, now_ms};
 use crate::data::shared::Blob;
 use crate::data::{self, Dataset, Targets};
 use crate::ingest;
@@ -13,7 +13,6 @@ use crate::wire::coordinator::JobRequest;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Of how many models it is remembered what they are.
 const MOST_FACTS: usize = 64;
@@ -63,10 +62,8 @@ impl Shared {
         let archive = self.blobs.archive().ok_or("this coordinator has no store")?;
         let blob = Blob::new(queries.to_string().into_bytes());
         archive.write(&blob).map_err(|e| e.to_string())?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let content = Some((blob.digest(), blob.bytes().len() as u64));
-        let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        archive.put_version(&format!("{BATCH_SIZES}{model}"), content, now_ms).map_err(|e| e.to_string())?;
+        archive.put_version(&format!("{BATCH_SIZES}{model}"), content, now_ms()).map_err(|e| e.to_string())?;
         Ok(queries)
     }
 
