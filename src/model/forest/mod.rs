@@ -6,6 +6,7 @@
 //! every machine.
 
 mod binned;
+mod file;
 mod grow;
 mod measure;
 mod settings;
@@ -115,7 +116,7 @@ impl Forest {
 
     /// How many leaves all trees have together.
     pub fn leaves(&self) -> usize {
-        self.trees.iter().map(|tree| tree.nodes.len().div_ceil(2)).sum()
+        self.trees.iter().map(|tree| tree.nodes.len() + 1).sum()
     }
 
     /// How much memory it takes, in bytes.

@@ -1,76 +1,61 @@
-//! Owns one tree as it is used: flat arrays, made of what has grown, with what pruning leaves of it.
+//! Owns one tree as it is used: flat arrays, made of what pruning leaves of what has grown.
 
 use super::grow::{Grown, LEAF, Raw};
 
-/// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Kind {
-    /// Rows go on from it.
-    Inner,
-    /// A leaf of one class.
-    Pure,
-    /// A leaf of several.
-    Mixed,
-}
+/// A child with this bit is a leaf; the rest is its number: of the leaves of one class its class, then come the tree's
+/// leaves of several classes.
+pub(super) const LEAF_BIT: u32 = 1 << 31;
 
-/// A node, in 12 bytes: what is read of it at once lies together.
+/// A split, in 16 bytes: what is read of it at once lies together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Node {
-    /// Rows go left if their value is at most this; 0 in leaves.
+    /// Rows go left if their value is at most this.
     pub(super) threshold: f32,
-    /// The left child, after which comes the right one; the class of a pure leaf; the number of a mixed one.
-    pub(super) next: u32,
-    /// The feature whose value it is; 0 in leaves.
+    /// The feature whose value it is.
     pub(super) feature: u16,
-    pub(super) kind: Kind,
+    /// The left child and the right one: a later node, or a leaf.
+    pub(super) children: [u32; 2],
 }
 
-/// A tree: the root first, children after their parents.
+/// A tree: children after their parents.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tree {
+    /// Node 0, or a leaf.
+    pub(super) root: u32,
     pub(super) nodes: Vec<Node>,
-    /// Where the classes of each mixed leaf begin, and where the last one's end.
+    /// Where the classes of each leaf of several classes begin, and where the last one's end.
     pub(super) begins: Vec<u32>,
-    /// The classes in mixed leaves, ascending in each.
+    /// The classes in these leaves, ascending in each.
     pub(super) classes: Vec<u16>,
     /// Their shares, which add up to 1 in each leaf.
     pub(super) shares: Vec<f32>,
 }
 
 impl Tree {
-    /// The tree that is left of what has grown if it is pruned by `alpha`, of so many classes; adds to the features'
-    /// `importances` what it says of them, which adds up to 1.
+    /// The tree that is left of what has grown if it is pruned by `alpha`; adds to the features' `importances` what it
+    /// says of them, which adds up to 1.
     pub(super) fn of(raw: &Raw, alpha: f64, classes: usize, importances: &mut [f64]) -> Self {
         let cut = if alpha > 0.0 { cuts(&raw.nodes, alpha) } else { Vec::new() };
-        let is_inner = |place: u32| {
-            raw.nodes[place as usize].feature != LEAF && !cut.get(place as usize).copied().unwrap_or(false)
+        let mut making = Making {
+            raw,
+            sum: vec![0; if cut.is_empty() { 0 } else { classes }],
+            cut,
+            origin: Vec::new(),
+            leaves: classes as u32,
+            tree: Self { root: 0, nodes: Vec::new(), begins: vec![0], classes: Vec::new(), shares: Vec::new() },
         };
-        let mut tree = Self { nodes: Vec::new(), begins: vec![0], classes: Vec::new(), shares: Vec::new() };
         let mut gains = vec![0.0; importances.len()];
-        // Which node has grown as each of the tree.
-        let mut origin = vec![0_u32];
-        let mut sum = vec![0_u64; if cut.is_empty() { 0 } else { classes }];
+        making.tree.root = making.child(0);
         let mut place = 0;
-        while let Some(&from) = origin.get(place) {
+        while let Some(&from) = making.origin.get(place) {
             let grown = &raw.nodes[from as usize];
-            if is_inner(from) {
-                let next = origin.len() as u32;
-                origin.extend([grown.next, grown.next + 1]);
-                let (feature, kind) = (grown.feature as u16, Kind::Inner);
-                tree.nodes.push(Node { threshold: grown.threshold, next, feature, kind });
-                gains[usize::from(feature)] += gain(&raw.nodes, grown);
-            } else if grown.feature == LEAF {
-                let all = raw.weights[grown.next as usize..].iter();
-                tree.leaf(grown.sums.weight, all.map(|&(class, weight)| (class, u64::from(weight))));
-            } else {
-                add_leaves(raw, from, &mut sum);
-                let all = (0..=u16::MAX).zip(&sum).filter(|&(_, &weight)| weight > 0);
-                tree.leaf(grown.sums.weight, all.map(|(class, &weight)| (class, weight)));
-                sum.fill(0);
-            }
+            let children = [making.child(grown.next), making.child(grown.next + 1)];
+            let feature = grown.feature as u16;
+            making.tree.nodes.push(Node { threshold: grown.threshold, feature, children });
+            gains[usize::from(feature)] += gain(&raw.nodes, grown);
             place += 1;
         }
+        let mut tree = making.tree;
         tree.nodes.shrink_to_fit();
         tree.begins.shrink_to_fit();
         tree.classes.shrink_to_fit();
@@ -82,39 +67,76 @@ impl Tree {
         tree
     }
 
-    /// Adds a leaf of so much weight: the first of `weights`, ascending, that make it up.
-    fn leaf(&mut self, all: u64, weights: impl Iterator<Item = (u16, u64)>) {
-        let mut left = all;
-        let node = |next, kind| Node { threshold: 0.0, next, feature: 0, kind };
-        for (class, weight) in weights {
-            if weight == all {
-                return self.nodes.push(node(u32::from(class), Kind::Pure));
-            }
-            self.classes.push(class);
-            self.shares.push((weight as f64 / all as f64) as f32);
-            left -= weight;
-            if left == 0 {
-                break;
-            }
-        }
-        self.nodes.push(node(self.begins.len() as u32 - 1, Kind::Mixed));
-        self.begins.push(self.classes.len() as u32);
-    }
-
-    /// The classes of a mixed leaf and their shares.
-    pub(super) fn mixed(&self, leaf: u32) -> impl Iterator<Item = (u16, f32)> + '_ {
-        let range = self.begins[leaf as usize] as usize..self.begins[leaf as usize + 1] as usize;
+    /// The classes of a leaf of several, counted from 0, and their shares.
+    pub(super) fn mixed(&self, leaf: usize) -> impl Iterator<Item = (u16, f32)> + '_ {
+        let range = self.begins[leaf] as usize..self.begins[leaf + 1] as usize;
         self.classes[range.clone()].iter().copied().zip(self.shares[range].iter().copied())
     }
 
     /// How much memory it takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let Self { nodes, begins, classes, shares } = self;
+        let Self { root: _, nodes, begins, classes, shares } = self;
         size_of::<Node>() * nodes.capacity()
             + 4 * begins.capacity()
             + 2 * classes.capacity()
             + 4 * shares.capacity()
             + size_of::<Self>()
+    }
+}
+
+/// A tree that is made of what has grown.
+struct Making<'a> {
+    raw: &'a Raw,
+    /// Which nodes are cut to leaves; empty if none are.
+    cut: Vec<bool>,
+    /// Which node has grown as each of the tree's; those that the tree does not have yet are still to come.
+    origin: Vec<u32>,
+    /// The weight of each class in a cut branch; between two of them 0.
+    sum: Vec<u64>,
+    /// The number of the next leaf of several classes.
+    leaves: u32,
+    tree: Tree,
+}
+
+impl Making<'_> {
+    /// The child that a grown node becomes.
+    fn child(&mut self, from: u32) -> u32 {
+        let raw = self.raw;
+        let grown = &raw.nodes[from as usize];
+        if grown.feature == LEAF {
+            let all = raw.weights[grown.next as usize..].iter();
+            return self.leaf(grown.sums.weight, all.map(|&(class, weight)| (class, u64::from(weight))));
+        }
+        if self.cut.get(from as usize) == Some(&true) {
+            let mut sum = std::mem::take(&mut self.sum);
+            add_leaves(raw, from, &mut sum);
+            let all = (0..=u16::MAX).zip(&sum).filter(|&(_, &weight)| weight > 0);
+            let leaf = self.leaf(grown.sums.weight, all.map(|(class, &weight)| (class, weight)));
+            sum.fill(0);
+            self.sum = sum;
+            return leaf;
+        }
+        self.origin.push(from);
+        self.origin.len() as u32 - 1
+    }
+
+    /// A leaf of so much weight: the first of `weights`, ascending, that make it up.
+    fn leaf(&mut self, all: u64, weights: impl Iterator<Item = (u16, u64)>) -> u32 {
+        let mut left = all;
+        for (class, weight) in weights {
+            if weight == all {
+                return LEAF_BIT | u32::from(class);
+            }
+            self.tree.classes.push(class);
+            self.tree.shares.push((weight as f64 / all as f64) as f32);
+            left -= weight;
+            if left == 0 {
+                break;
+            }
+        }
+        self.tree.begins.push(self.tree.classes.len() as u32);
+        self.leaves += 1;
+        LEAF_BIT | (self.leaves - 1)
     }
 }
 

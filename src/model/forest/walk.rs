@@ -1,7 +1,7 @@
 //! Owns the way of rows through the trees: a block of rows goes through one tree after the other.
 
 use super::Forest;
-use super::tree::{Kind, Tree};
+use super::tree::{LEAF_BIT, Tree};
 
 /// The most rows of a block.
 const MOST: usize = 256;
@@ -15,26 +15,31 @@ pub struct Walk {
     classes: usize,
     /// The block's features, row by row.
     block: Vec<f32>,
-    /// Where each row is.
+    /// The leaf of each row, or where it was last.
     places: Vec<u32>,
-    /// The rows that are not at a leaf.
-    going: Vec<u16>,
+    /// The rows that are not at a leaf, and where they are.
+    going: Vec<(u32, u32)>,
     /// The shares of the classes in the leaves, added up.
     sums: Vec<f64>,
     probabilities: Vec<f32>,
+}
+
+/// How many rows make a block.
+fn rows(forest: &Forest) -> usize {
+    (NUMBERS / (forest.columns() + 2 * forest.classes())).clamp(1, MOST)
 }
 
 impl Walk {
     /// Memory for rows on their way through this forest.
     pub fn new(forest: &Forest) -> Self {
         let (columns, classes) = (forest.columns(), forest.classes());
-        let rows = (NUMBERS / (columns + 2 * classes)).clamp(1, MOST);
+        let rows = rows(forest);
         Self {
             columns,
             classes,
             block: vec![0.0; rows * columns],
             places: vec![0; rows],
-            going: vec![0; rows],
+            going: vec![(0, 0); rows],
             sums: vec![0.0; rows * classes],
             probabilities: vec![0.0; classes],
         }
@@ -45,9 +50,10 @@ impl Walk {
         self.places.len()
     }
 
-    /// How much memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        4 * self.block.len() + 6 * self.places.len() + 8 * self.sums.len() + 4 * self.classes
+    /// How much memory one for this forest takes, in bytes.
+    pub fn bytes(forest: &Forest) -> usize {
+        let (columns, classes) = (forest.columns(), forest.classes());
+        rows(forest) * (4 * columns + 12 + 8 * classes) + 4 * classes
     }
 
     /// Where the features of the block's rows go.
@@ -62,31 +68,34 @@ impl Walk {
     }
 
     fn through_tree(&mut self, tree: &Tree, rows: usize) {
+        let Self { columns, classes, block, places, going, sums, .. } = self;
         let nodes = &tree.nodes[..];
-        let places = &mut self.places[..rows];
-        places.fill(0);
-        (0..).zip(&mut self.going).for_each(|(row, to)| *to = row);
-        let mut count = if nodes[0].kind == Kind::Inner { rows } else { 0 };
+        let places = &mut places[..rows];
+        places.fill(tree.root);
+        (0..).zip(&mut *going).for_each(|(row, to)| *to = (row, tree.root));
+        let mut count = if tree.root & LEAF_BIT == 0 { rows } else { 0 };
         while count > 0 {
-            // One step of each: none waits for another's memory.
+            // One step of each: none waits for another's memory, and there is nothing to guess.
             let mut left = 0;
-            for place in 0..count {
-                let row = self.going[place];
-                let at = &mut places[usize::from(row)];
-                let node = nodes[*at as usize];
-                let value = self.block[usize::from(row) * self.columns + usize::from(node.feature)];
-                *at = node.next + u32::from(value > node.threshold);
-                self.going[left] = row;
-                left += usize::from(nodes[*at as usize].kind == Kind::Inner);
+            for step in 0..count {
+                let (row, at) = going[step];
+                let node = &nodes[at as usize];
+                let value = block[row as usize * *columns + usize::from(node.feature)];
+                let child = node.children[usize::from(value > node.threshold)];
+                places[row as usize] = child;
+                going[left] = (row, child);
+                left += usize::from(child & LEAF_BIT == 0);
             }
             count = left;
         }
-        for (&place, sums) in places.iter().zip(self.sums.chunks_exact_mut(self.classes)) {
-            let leaf = nodes[place as usize];
-            if leaf.kind == Kind::Pure {
-                sums[leaf.next as usize] += 1.0;
-            } else {
-                tree.mixed(leaf.next).for_each(|(class, share)| sums[usize::from(class)] += f64::from(share));
+        for (place, sums) in places.iter().zip(sums.chunks_exact_mut(*classes)) {
+            let leaf = (place & !LEAF_BIT) as usize;
+            match sums.get_mut(leaf) {
+                Some(sum) => *sum += 1.0,
+                None => {
+                    let leaf = leaf - *classes;
+                    tree.mixed(leaf).for_each(|(class, share)| sums[usize::from(class)] += f64::from(share));
+                }
             }
         }
     }
