@@ -1,5 +1,6 @@
 //! Owns what is known of jobs outside the engine: the last status of each, for those who watch.
 
+use super::front::{Shown, ShownJob, ShownVersion};
 use crate::data::shared::Blob;
 use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
 use crate::jobs::{Figures, Progress};
@@ -8,6 +9,7 @@ use crate::types::{Digest, JobId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How many jobs that have ended are remembered.
 const REMEMBERED: usize = 64;
@@ -19,6 +21,7 @@ const MOST_AT_WORK: usize = 1024;
 pub(super) struct Board {
     jobs: Mutex<Jobs>,
     changed: Condvar,
+    shown: watch::Sender<Arc<Shown>>,
 }
 
 #[derive(Default)]
@@ -79,6 +82,30 @@ impl Posted {
 }
 
 impl Posted {
+    /// As those see it who look for models.
+    fn shown(&self) -> ShownJob {
+        let status = self.status.as_ref();
+        let mut versions: Vec<ShownVersion> =
+            status.map_or(Vec::new(), |status| status.versions.iter().map(ShownVersion::from).collect());
+        let is_model = self.order.corpus.model().is_none();
+        if let Some(finish) = self.finish.as_ref().filter(|_| is_model) {
+            let last = versions.last().map(|version| (version.number, version.blob.digest()));
+            // What was learnt by rounds has the number of its round.
+            let number =
+                status.and_then(|status| status.stream).map_or(u64::from(finish.round.0), |it| it.version);
+            if last.is_none_or(|(_, digest)| digest != finish.model.digest()) {
+                let number = last.map_or(number, |(last, _)| number.max(last + 1));
+                versions.push(ShownVersion { number, blob: finish.model.clone(), model: None });
+            }
+        }
+        ShownJob {
+            order: self.order.clone(),
+            state: status.map_or(State::Running, |status| status.state.clone()),
+            is_stream: status.is_some_and(|status| status.stream.is_some()),
+            versions,
+        }
+    }
+
     fn new(order: Arc<JobOrder>, memory: usize) -> Self {
         let (closed, nodes, node_ids) = (Vec::new(), Vec::new(), Vec::new());
         Self { order, version: first_version(), status: None, closed, nodes, node_ids, finish: None, memory }
@@ -132,6 +159,11 @@ fn first_version() -> i64 {
 }
 
 impl Board {
+    /// What is shown to those who do not wait in threads.
+    pub(super) fn shown(&self) -> watch::Receiver<Arc<Shown>> {
+        self.shown.subscribe()
+    }
+
     /// Begins a term, with the jobs of the ledger.
     pub(super) fn open_term(&self, ledger: &Ledger) {
         let mut jobs = self.lock();
@@ -142,6 +174,7 @@ impl Board {
         jobs.known = ledger.jobs().iter().map(|(&job, history)| (job, posted(history))).collect();
         jobs.last_job = ledger.last_job().0;
         jobs.leads = true;
+        self.show_all(&jobs);
     }
 
     /// Ends a term: the jobs are another's.
@@ -149,6 +182,7 @@ impl Board {
         let mut jobs = self.lock();
         jobs.known.clear();
         jobs.leads = false;
+        self.show_all(&jobs);
         drop(jobs);
         self.changed.notify_all();
     }
@@ -194,16 +228,19 @@ impl Board {
                 kept -= models(&posted);
             }
         }
+        self.show_all(&jobs);
         Ok((job, false))
     }
 
     /// A job that has ended goes on.
     pub(super) fn reopen(&self, job: JobId, memory: usize) {
-        if let Some(posted) = self.lock().known.get_mut(&job) {
+        let mut jobs = self.lock();
+        if let Some(posted) = jobs.known.get_mut(&job) {
             posted.status = None;
             posted.closed.clear();
             posted.memory = memory;
             posted.version += 1;
+            self.show(job, posted);
         }
     }
 
@@ -234,6 +271,7 @@ impl Board {
         }
         posted.finish = status.finish.take().or(posted.finish.take());
         posted.status = Some(status);
+        self.show(job, posted);
         drop(jobs);
         self.changed.notify_all();
     }
@@ -269,8 +307,29 @@ impl Board {
 
     /// Ends all waiting: the coordinator stops.
     pub(super) fn close(&self) {
-        self.lock().closing = true;
+        let mut jobs = self.lock();
+        jobs.closing = true;
+        self.show_all(&jobs);
+        drop(jobs);
         self.changed.notify_all();
+    }
+
+    /// Shows all anew.
+    fn show_all(&self, jobs: &Jobs) {
+        let shown = jobs.known.iter().map(|(&job, posted)| (job, Arc::new(posted.shown()))).collect();
+        self.shown.send_replace(Arc::new(Shown { leads: jobs.leads, stops: jobs.closing, jobs: shown }));
+    }
+
+    /// Shows a change of one job, if it is one that is shown.
+    fn show(&self, job: JobId, posted: &Posted) {
+        let now = posted.shown();
+        self.shown.send_if_modified(|shown| {
+            let is_new = shown.jobs.get(&job).is_none_or(|before| !before.is_as(&now));
+            if is_new {
+                Arc::make_mut(shown).jobs.insert(job, Arc::new(now));
+            }
+            is_new
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {

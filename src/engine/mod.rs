@@ -32,7 +32,7 @@ mod usual;
 mod words;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
-pub use assignments::Assignment;
+pub use assignments::{Assignment, Headcount};
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
 pub use rates::QueryCount;
