@@ -28,6 +28,7 @@
 //! | [`sim`] | a whole cluster under virtual time, with everything that may go wrong |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
+//! | [`http`] | the coordinator over HTTP: models, learners' changes, metrics |
 //! | [`report`] | a run's page: HTML and SVG |
 //! | [`cli`] | the command line |
 //!
@@ -73,6 +74,7 @@ pub mod data;
 pub mod engine;
 pub mod gossip;
 pub mod graph;
+pub mod http;
 pub mod ingest;
 pub mod jobs;
 pub mod ledger;

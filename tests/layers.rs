@@ -53,6 +53,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ),
     ("client", 9, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("sim", 9, &["types", "data", "model", "policy", "membership", "jobs", "ledger", "engine", "tenure"]),
+    ("http", 10, &["types", "data", "model", "jobs", "ledger", "coordinator"]),
     ("report", 10, &["jobs", "client", "sim"]),
     (
         "cli",
@@ -71,6 +72,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
             "node",
             "coordinator",
             "client",
+            "http",
             "sim",
             "report",
         ],
