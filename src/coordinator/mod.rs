@@ -21,6 +21,7 @@ mod shell;
 mod standby;
 mod submit;
 mod tally;
+mod told;
 
 use crate::gossip::{self, Facts, Gossip, Role, Served, Standing};
 use crate::ledger::Ledger;
