@@ -29,6 +29,7 @@
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
 //! | [`http`] | the coordinator over HTTP: models, learners' changes, metrics |
+//! | [`queue`] | rows from NATS JetStream |
 //! | [`report`] | a run's page: HTML and SVG |
 //! | [`cli`] | the command line |
 //!
@@ -85,6 +86,7 @@ pub mod placement;
 pub mod policy;
 pub mod predictor;
 pub mod priority;
+pub mod queue;
 pub mod report;
 pub mod rpc;
 pub mod sim;

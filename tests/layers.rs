@@ -54,6 +54,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
     ("client", 9, &["types", "data", "model", "jobs", "wire", "rpc", "ingest"]),
     ("sim", 9, &["types", "data", "model", "policy", "membership", "jobs", "ledger", "engine", "tenure"]),
     ("http", 10, &["types", "data", "model", "jobs", "ledger", "coordinator"]),
+    ("queue", 10, &["types", "data", "jobs", "ledger", "coordinator"]),
     ("report", 10, &["jobs", "client", "sim"]),
     (
         "cli",
@@ -73,6 +74,7 @@ const MODULES: &[(&str, u8, &[&str])] = &[
             "coordinator",
             "client",
             "http",
+            "queue",
             "sim",
             "report",
         ],

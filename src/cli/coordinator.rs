@@ -5,6 +5,7 @@ use super::{Failure, Run, nodes_file};
 use crate::coordinator::{Config, Coordinator as Server, CoordinatorError, FileSettings};
 use crate::http::{self, Http};
 use crate::policy::{self, PolicyRow};
+use crate::queue::Queues;
 use crate::rpc::{self, Address};
 use clap::Args;
 use std::net::TcpListener;
@@ -92,6 +93,7 @@ impl Run for Coordinator {
             })?;
             let address = server.address();
             let http = http.map(|listener| start(listener, &server)).transpose()?;
+            let queues = Queues::start(server.front()).map_err(Failure::run)?;
             if nobody {
                 log::warn!(
                     "there is no {NODES_FILE} here and no --join: this coordinator waits for nodes that join it, such \
@@ -99,7 +101,7 @@ impl Run for Coordinator {
                 );
             }
             let has_left = server.has_left().clone();
-            Ok(Started { has_left, server: (http, server), address })
+            Ok(Started { has_left, server: (http, queues, server), address })
         })
     }
 }

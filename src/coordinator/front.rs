@@ -130,6 +130,11 @@ impl Front {
         self.seat.leader().map(|leader| leader.address).unwrap_or_default()
     }
 
+    /// What is common to all coordinators of this one's store.
+    pub fn cluster(&self) -> String {
+        self.seat.leader().map(|leader| leader.cluster).unwrap_or_default()
+    }
+
     /// Says something to a job; answers when what follows from it is durable, or that there is no room for it now.
     ///
     /// # Errors

@@ -230,7 +230,7 @@ mod tests {
             (r#"{"parameters": [[[[[[[[[[1]]]]]]]]]]}"#, 422, "too deep"),
             (r#"{"weights": []}"#, 422, "unknown field `weights`"),
             (r#"{}"#, 422, "missing field `parameters`"),
-            (r#"{"parameters": [[], []], "update": -1}"#, 422, "update"),
+            (r#"{"parameters": [[], []], "update": -1}"#, 422, "integer `-1`"),
             (r#"{"parameters": [[1,2"#, 400, "no JSON"),
             ("", 400, "no JSON"),
         ];
