@@ -215,6 +215,7 @@ impl Engine {
     ) {
         let mut run = self.new_run(now, job, work, order.clone());
         run.news.from = self.books.write_news(now, job, Record::Submitted { job, order }, actions);
+        run.is_as_durable();
         self.jobs.insert(job, run);
         self.start_clocks(now, job);
         self.open_ready(now, job);
