@@ -76,11 +76,11 @@ impl Queue {
     /// Whether a chunk is to be taken: true if it is new and there is room; `None` if it was taken before.
     ///
     /// # Errors
-    /// It is not the feeder's next.
+    /// It is not the feeder's next, and may not skip some.
     pub(super) fn wants(
         &self,
         feeder: &str,
-        number: u64,
+        (number, may_skip): (u64, bool),
         rows: u64,
         bytes: usize,
     ) -> Result<Option<bool>, Refused> {
@@ -89,7 +89,7 @@ impl Queue {
         if number < next {
             return Ok(None);
         }
-        if number > next {
+        if number > next && !may_skip {
             return Err(Refused(format!(
                 "feeder '{feeder}' is to give its rows {next}, not {number}: none may be left out"
             )));
@@ -106,12 +106,19 @@ impl Queue {
     }
 
     /// Takes a chunk that it wants.
-    pub(super) fn push(&mut self, feeder: &str, rows: u64, blob: Arc<Blob>, batch: u64, group: u64) {
+    pub(super) fn push(
+        &mut self,
+        (feeder, number_of_feeder): (&str, u64),
+        rows: u64,
+        blob: Arc<Blob>,
+        batch: u64,
+        group: u64,
+    ) {
         let batches = rows.div_ceil(batch);
         let units = batches.div_ceil(group);
         let number = self.next_chunk;
         let first_batch = self.next_batch;
-        self.feeders.entry(feeder.to_owned()).or_default().next += 1;
+        self.feeders.entry(feeder.to_owned()).or_default().next = number_of_feeder.saturating_add(1);
         self.restore(
             self.next_unit,
             Chunk { number, feeder: feeder.to_owned(), rows, blob, first_batch, units, left: units },
@@ -163,6 +170,11 @@ impl Queue {
         }
         self.feeders.entry(feeder.to_owned()).or_default().ended = true;
         Ok(())
+    }
+
+    /// The number after the last that this feeder gave.
+    pub(super) fn next(&self, feeder: &str) -> u64 {
+        self.feeders.get(feeder).map_or(0, |feeder| feeder.next)
     }
 
     pub(super) fn acknowledged(&self, feeder: &str) -> u64 {

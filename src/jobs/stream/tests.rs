@@ -271,7 +271,8 @@ fn measuring_that_is_behind_leaves_versions_out_but_not_the_last() {
 }
 
 fn feed(job: &mut StreamJob, feeder: &str, number: u64, count: usize) -> Result<Heard, Refused> {
-    let word = Word::Feed { feeder: feeder.to_owned(), number, rows: rows(count, number as usize) };
+    let word =
+        Word::Feed { feeder: feeder.to_owned(), number, may_skip: false, rows: rows(count, number as usize) };
     job.receive(word).map(|(heard, _)| heard)
 }
 
@@ -283,7 +284,7 @@ fn a_queue_takes_each_chunk_once_and_says_when_it_is_full() {
     assert!(job.take_ready(9).is_empty());
     assert_eq!(
         feed(&mut job, "a", 0, 9).unwrap(),
-        Heard { is_taken: true, version: 0, acknowledged: 0, waiting: 9 }
+        Heard { is_taken: true, version: 0, next: 1, acknowledged: 0, waiting: 9 }
     );
     assert_eq!(feed(&mut job, "a", 0, 9).unwrap().waiting, 9, "it has it");
     assert!(feed(&mut job, "a", 2, 9).unwrap_err().to_string().contains("is to give its rows 1, not 2"));
@@ -297,13 +298,30 @@ fn a_queue_takes_each_chunk_once_and_says_when_it_is_full() {
         job.complete(task.id, &answer(task)).unwrap();
     }
     let heard = feed(&mut job, "a", 1, 3).unwrap();
-    assert_eq!(heard, Heard { is_taken: true, version: 3, acknowledged: 9, waiting: 12 });
+    assert_eq!(heard, Heard { is_taken: true, version: 3, next: 2, acknowledged: 9, waiting: 12 });
     let wide = Dataset::new(Array2::zeros((2, 3)), vec![0, 1], 3).unwrap();
     let rows = Arc::new(Blob::new(crate::data::encode(&wide)));
-    let refused = job.receive(Word::Feed { feeder: "a".to_owned(), number: 2, rows }).unwrap_err();
+    let refused =
+        job.receive(Word::Feed { feeder: "a".to_owned(), number: 2, may_skip: false, rows }).unwrap_err();
     assert_eq!(refused.to_string(), "the rows 2 of 'a': they have 3 features, not 2");
     let no_rows = Arc::new(Blob::new(b"1,2,A".to_vec()));
-    assert!(job.receive(Word::Feed { feeder: "a".to_owned(), number: 2, rows: no_rows }).is_err());
+    assert!(
+        job.receive(Word::Feed { feeder: "a".to_owned(), number: 2, may_skip: false, rows: no_rows }).is_err()
+    );
+}
+
+#[test]
+fn the_numbers_of_another_queue_may_have_gaps() {
+    let mut job = job(QUEUE);
+    let mut give = |number, count| {
+        let rows = rows(count, 1);
+        let word = Word::Feed { feeder: "q".to_owned(), number, may_skip: true, rows };
+        job.receive(word).map(|(heard, _)| (heard.is_taken, heard.next, heard.waiting)).unwrap()
+    };
+    assert_eq!(give(7, 9), (true, 8, 9));
+    assert_eq!(give(3, 9), (true, 8, 9), "what is below the last was there before");
+    assert_eq!(give(20, 15), (false, 8, 9), "what there is no room for may come again");
+    assert_eq!(give(20, 2), (true, 21, 11));
 }
 
 #[test]

@@ -13,7 +13,7 @@ const LONGEST_ID: usize = 1024;
 impl StreamJob {
     pub(super) fn hear(&mut self, word: Word) -> Result<(Heard, Vec<Effect>), Refused> {
         match word {
-            Word::Feed { feeder, number, rows } => self.feed(&feeder, number, rows),
+            Word::Feed { feeder, number, may_skip, rows } => self.feed(&feeder, number, may_skip, rows),
             Word::FeedEnd { feeder } => self.feed_end(&feeder),
             Word::Update { id, version, parameters, rows } => self.update(&id, version, &parameters, rows),
         }
@@ -24,6 +24,7 @@ impl StreamJob {
         Heard {
             is_taken,
             version: self.learner.number,
+            next: queue.zip(feeder).map_or(0, |(queue, feeder)| queue.next(feeder)),
             acknowledged: queue.zip(feeder).map_or(0, |(queue, feeder)| queue.acknowledged(feeder)),
             waiting: queue.map_or(0, |queue| queue.waiting),
         }
@@ -37,7 +38,13 @@ impl StreamJob {
         }
     }
 
-    fn feed(&mut self, feeder: &str, number: u64, rows: Arc<Blob>) -> Result<(Heard, Vec<Effect>), Refused> {
+    fn feed(
+        &mut self,
+        feeder: &str,
+        number: u64,
+        may_skip: bool,
+        rows: Arc<Blob>,
+    ) -> Result<(Heard, Vec<Effect>), Refused> {
         let (batch, group) = (self.request.batch(), self.request.group.into());
         let (columns, classes) = (self.corpus.columns, self.corpus.classes.len());
         let queue = self.queue()?;
@@ -46,9 +53,10 @@ impl StreamJob {
         if data.columns() != columns {
             return Err(unfit(format!("they have {} features, not {columns}", data.columns())));
         }
-        let wanted = queue.wants(feeder, number, data.rows() as u64, rows.bytes().len())?;
+        let (count, bytes) = (data.rows() as u64, rows.bytes().len());
+        let wanted = queue.wants(feeder, (number, may_skip), count, bytes)?;
         if wanted == Some(true) {
-            queue.push(feeder, data.rows() as u64, rows, batch, group);
+            queue.push((feeder, number), count, rows, batch, group);
         }
         let effects = if wanted == Some(true) { vec![Effect::SaveSoon] } else { Vec::new() };
         Ok((self.heard(Some(feeder), wanted != Some(false)), effects))
