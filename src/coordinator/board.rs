@@ -5,6 +5,7 @@ use crate::data::shared::Blob;
 use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
 use crate::jobs::{Figures, Progress};
 use crate::ledger::{History, JobOrder, Ledger};
+use crate::model::Model;
 use crate::types::{Digest, JobId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,8 @@ pub(super) struct Posted {
     pub(super) node_ids: Vec<NodeId>,
     /// The result, once there is one.
     pub(super) finish: Option<Finish>,
+    /// The model of the result, if it is one.
+    last: Option<ShownVersion>,
     /// Bytes that the job takes beside them, while it is at work.
     memory: usize,
 }
@@ -87,16 +90,10 @@ impl Posted {
         let status = self.status.as_ref();
         let mut versions: Vec<ShownVersion> =
             status.map_or(Vec::new(), |status| status.versions.iter().map(ShownVersion::from).collect());
-        let is_model = self.order.corpus.model().is_none();
-        if let Some(finish) = self.finish.as_ref().filter(|_| is_model) {
-            let last = versions.last().map(|version| (version.number, version.blob.digest()));
-            // What was learnt by rounds has the number of its round.
-            let number =
-                status.and_then(|status| status.stream).map_or(u64::from(finish.round.0), |it| it.version);
-            if last.is_none_or(|(_, digest)| digest != finish.model.digest()) {
-                let number = last.map_or(number, |(last, _)| number.max(last + 1));
-                versions.push(ShownVersion { number, blob: finish.model.clone(), model: None });
-            }
+        if let Some(last) = &self.last {
+            // It may be better than some that came later.
+            versions.retain(|version| version.number < last.number);
+            versions.push(last.clone());
         }
         ShownJob {
             order: self.order.clone(),
@@ -108,7 +105,17 @@ impl Posted {
 
     fn new(order: Arc<JobOrder>, memory: usize) -> Self {
         let (closed, nodes, node_ids) = (Vec::new(), Vec::new(), Vec::new());
-        Self { order, version: first_version(), status: None, closed, nodes, node_ids, finish: None, memory }
+        Self {
+            order,
+            version: first_version(),
+            status: None,
+            closed,
+            nodes,
+            node_ids,
+            finish: None,
+            last: None,
+            memory,
+        }
     }
 
     /// A job that has ended, as the ledger knows it.
@@ -141,9 +148,21 @@ impl Posted {
             nodes: history.standings.clone(),
             node_ids: history.standings.iter().map(of).collect(),
             finish: history.finish.clone(),
+            last: history.finish.as_ref().and_then(|finish| last_version(&history.order, finish)),
             ..Self::new(history.order.clone(), 0)
         }
     }
+}
+
+/// A result as a version, if it is a model: with the number that its file tells, or else that of its round.
+fn last_version(order: &JobOrder, finish: &Finish) -> Option<ShownVersion> {
+    if order.corpus.model().is_some() {
+        return None;
+    }
+    let notes = Model::notes_of_safetensors(finish.model.bytes()).unwrap_or_default();
+    let told = notes.get("version").and_then(|number| number.parse().ok());
+    let number = told.unwrap_or(u64::from(finish.round.0));
+    Some(ShownVersion { number, blob: finish.model.clone(), model: None })
 }
 
 /// What an inference job that has ended has done, as far as that is known.
@@ -238,6 +257,7 @@ impl Board {
         if let Some(posted) = jobs.known.get_mut(&job) {
             posted.status = None;
             posted.closed.clear();
+            posted.last = None;
             posted.memory = memory;
             posted.version += 1;
             self.show(job, posted);
@@ -269,7 +289,10 @@ impl Board {
             posted.nodes = std::mem::take(&mut status.nodes);
             posted.node_ids = std::mem::take(&mut status.node_ids);
         }
-        posted.finish = status.finish.take().or(posted.finish.take());
+        if let Some(finish) = status.finish.take() {
+            posted.last = last_version(&posted.order, &finish);
+            posted.finish = Some(finish);
+        }
         posted.status = Some(status);
         self.show(job, posted);
         drop(jobs);

@@ -4,13 +4,27 @@ use super::{END, QueueError, QueueUrl};
 use async_nats::jetstream::context::{Context, PublishAckFuture};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use bytes::Bytes;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// Messages that were sent and are not known to be kept, at most.
 const MOST_UNDER_WAY: usize = 256;
 
-/// Puts messages into a stream, in order.
+/// How long a message is sent again and again before that is an error, and how long each time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A message that is under way.
+struct Sent {
+    name: String,
+    payload: Bytes,
+    is_end: bool,
+    kept: Option<PublishAckFuture>,
+}
+
+/// Puts messages into a stream.
 pub struct Publisher {
     runtime: Runtime,
     context: Context,
@@ -19,7 +33,7 @@ pub struct Publisher {
     /// Each message has a name of its own, so that one that is sent twice is kept once.
     session: String,
     sent: u64,
-    under_way: VecDeque<PublishAckFuture>,
+    under_way: VecDeque<Sent>,
 }
 
 impl Publisher {
@@ -57,7 +71,7 @@ impl Publisher {
     /// # Errors
     /// The server does not keep a message.
     pub fn put(&mut self, rows: Vec<u8>) -> Result<(), QueueError> {
-        self.send(PublishMessage::build().payload(rows.into()))
+        self.send(rows.into(), false)
     }
 
     /// Says that there are no more, and waits until the server has all.
@@ -65,7 +79,16 @@ impl Publisher {
     /// # Errors
     /// The server does not keep a message.
     pub fn end(&mut self) -> Result<(), QueueError> {
-        self.send(PublishMessage::build().header(END, "1"))?;
+        self.flush()?;
+        self.send(Bytes::new(), true)?;
+        self.flush()
+    }
+
+    /// Waits until the server has all.
+    ///
+    /// # Errors
+    /// The server does not keep a message.
+    pub fn flush(&mut self) -> Result<(), QueueError> {
         self.wait_until(0)
     }
 
@@ -74,18 +97,40 @@ impl Publisher {
         self.sent - self.under_way.len() as u64
     }
 
-    fn send(&mut self, message: PublishMessage) -> Result<(), QueueError> {
-        let message = message.message_id(format!("{}:{}", self.session, self.sent));
-        let sent = self.runtime.block_on(self.context.send_publish(self.subject.clone(), message));
-        self.under_way.push_back(sent.map_err(|e| self.trouble(e))?);
+    fn send(&mut self, payload: Bytes, is_end: bool) -> Result<(), QueueError> {
+        let mut sent = Sent { name: format!("{}:{}", self.session, self.sent), payload, is_end, kept: None };
+        // If that fails it is sent again when it is looked for.
+        sent.kept = self.publish(&sent).ok();
+        self.under_way.push_back(sent);
         self.sent += 1;
         self.wait_until(MOST_UNDER_WAY)
     }
 
+    fn publish(&self, sent: &Sent) -> Result<PublishAckFuture, String> {
+        let mut message = PublishMessage::build().payload(sent.payload.clone()).message_id(&sent.name);
+        if sent.is_end {
+            message = message.header(END, "1");
+        }
+        let sent = self.runtime.block_on(self.context.send_publish(self.subject.clone(), message));
+        sent.map_err(|e| e.to_string())
+    }
+
     fn wait_until(&mut self, most: usize) -> Result<(), QueueError> {
         while self.under_way.len() > most {
-            let Some(first) = self.under_way.pop_front() else { break };
-            self.runtime.block_on(async { first.await }).map_err(|e| self.trouble(e))?;
+            let Some(mut first) = self.under_way.pop_front() else { break };
+            let begin = Instant::now();
+            loop {
+                let kept = match first.kept.take() {
+                    Some(kept) => self.runtime.block_on(async { kept.await }).map_err(|e| e.to_string()),
+                    None => Err("it was not sent".to_owned()),
+                };
+                let Err(reason) = kept else { break };
+                if begin.elapsed() > PATIENCE {
+                    return Err(self.trouble(reason));
+                }
+                std::thread::sleep(PAUSE);
+                first.kept = self.publish(&first).ok();
+            }
         }
         Ok(())
     }

@@ -1,77 +1,14 @@
-//! HTTP on the coordinator: what a learner, a browser or Prometheus asks, and what those get who ask for too much.
+//! What a browser, a learner that only looks, or Prometheus asks, and what those get who ask for too much.
 
-#[path = "support/http.rs"]
-mod http_client;
-
-use http_client::{Answer, ask, connect, get, post, read, send};
-use roundtable::coordinator::{Config, Coordinator};
-use roundtable::http::{Http, Limits};
-use roundtable::jobs::training::TrainingRequest;
-use roundtable::node::{self, Node};
+use crate::client::{Answer, ask, connect, get, post, read, send};
+use crate::served::{Served, wait_until};
+use roundtable::coordinator::Config;
+use roundtable::http::Limits;
 use roundtable::types::Digest;
-use roundtable::{client, model, policy, rpc};
+use roundtable::{model, policy};
 use serde_json::json;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-/// The longest that a test waits for anything, on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A coordinator that answers HTTP; HTTP ends first, as in the program.
-struct Served {
-    http: Http,
-    coordinator: Coordinator,
-    _node: Option<Node>,
-}
-
-impl Served {
-    fn start(has_node: bool, limits: Limits) -> Self {
-        let node = has_node.then(|| Node::start(loopback(), node::Config::default()).expect("a node"));
-        let nodes = node.iter().map(|node| node.address().into()).collect();
-        Self {
-            _node: node,
-            ..Self::with(Config::new(policy::find("load-balancing").expect("it is there"), nodes), limits)
-        }
-    }
-
-    fn with(config: Config, limits: Limits) -> Self {
-        let coordinator = Coordinator::start(loopback(), config).expect("a coordinator");
-        let http = Http::start(loopback(), coordinator.front(), limits).expect("HTTP");
-        Self { http, coordinator, _node: None }
-    }
-
-    fn at(&self) -> SocketAddr {
-        self.http.address()
-    }
-
-    /// A job by rounds, to its end; the digest of its weights.
-    fn train(&self, seed: u64) {
-        let order = client::Order {
-            coordinators: vec![self.coordinator.address().into()],
-            reconnect: Duration::from_secs(10),
-            dataset: "letters".to_owned(),
-            values: false,
-            training: TrainingRequest::original(2, 2, vec![12], 1e-4, seed),
-            give_up_after: Some(PATIENCE),
-            share: client::Share::default(),
-        };
-        client::train(&order, &|| false, &mut |_step| ()).expect("it trains");
-    }
-}
-
-fn loopback() -> std::net::TcpListener {
-    rpc::bind("127.0.0.1", 0).expect("a port")
-}
-
-/// Waits for something to become true.
-fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is() {
-        assert!(start.elapsed() < PATIENCE, "it does not come to this: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// The value of a sample, by the beginning of its line.
 fn sample(answer: &Answer, name: &str) -> f64 {
