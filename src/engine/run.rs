@@ -377,6 +377,10 @@ impl Run {
         self.work.versions()
     }
 
+    pub(super) fn sends_ahead(&self) -> bool {
+        self.work.sends_ahead()
+    }
+
     pub(super) fn keeps_answers(&self) -> bool {
         self.work.keeps_answers()
     }

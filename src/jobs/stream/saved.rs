@@ -213,7 +213,8 @@ impl StreamJob {
         for KeptChunk { first_unit, number, feeder, rows, blob: place, first_batch, units } in kept.chunks {
             let chunk = Chunk::saved(number, feeder, rows, blob(saved, place)?.clone(), first_batch, units);
             let end = first_unit.checked_add(units).filter(|&end| end <= kept.next_unit);
-            if end.is_none() || units != rows.div_ceil(rows_of_task) {
+            let there = chunk.blob.dataset(self.corpus.classes.len()).map_err(wrong)?.rows() as u64;
+            if end.is_none() || there != rows || units != rows.div_ceil(rows_of_task) {
                 return Err(wrong(format!("the rows {number} of its queue are not as many as they were")));
             }
             let of_unit = |place: u64| rows_of_task.min(rows - place * rows_of_task);

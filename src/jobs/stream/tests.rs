@@ -519,7 +519,7 @@ impl World {
     /// Without further faults it comes to its end; the rows that count.
     fn comes_to_its_end(mut self) -> StreamJob {
         for _ in 0..500 {
-            while self.chunks > 0 && self.given < self.chunks && self.job.stream().unwrap().waiting < 10 {
+            while self.chunks > 0 && self.given < self.chunks && self.job.stream().unwrap().waiting <= 7 {
                 self.say(true);
             }
             if self.chunks > 0 && self.given == self.chunks {
