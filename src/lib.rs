@@ -16,6 +16,7 @@
 //! | [`placement`] | which nodes hold copies of files |
 //! | [`predictor`] | models as those who ask see them: pictures or rows in, classes or values out |
 //! | [`jobs`] | what a job's tasks are and what their results change |
+//! | [`local`] | doing a job in this process alone, one task after the other |
 //! | [`ledger`] | what must not be forgotten of jobs |
 //! | [`engine`] | the cluster's brain: events in, actions out |
 //! | [`tenure`] | who leads, and the log that it writes |
@@ -28,6 +29,8 @@
 //! | [`sim`] | a whole cluster under virtual time, with everything that may go wrong |
 //! | [`ingest`] | data sets on disk |
 //! | [`node`], [`coordinator`], [`client`] | the three processes |
+//! | [`http`] | the coordinator over HTTP: models, learners' changes, metrics |
+//! | [`queue`] | rows from NATS JetStream |
 //! | [`report`] | a run's page: HTML and SVG |
 //! | [`cli`] | the command line |
 //!
@@ -52,7 +55,7 @@
 //!     reconnect: Duration::from_secs(10),
 //!     dataset: "letters".to_owned(),
 //!     values: false,
-//!     training: TrainingRequest::original(1, 5, vec![12], 1e-4, 1),
+//!     work: client::Work::Rounds(TrainingRequest::original(1, 5, vec![12], 1e-4, 1)),
 //!     give_up_after: Some(Duration::from_secs(60)),
 //!     share: client::Share::default(),
 //! };
@@ -73,9 +76,11 @@ pub mod data;
 pub mod engine;
 pub mod gossip;
 pub mod graph;
+pub mod http;
 pub mod ingest;
 pub mod jobs;
 pub mod ledger;
+pub mod local;
 pub mod membership;
 pub mod model;
 pub mod node;
@@ -83,6 +88,7 @@ pub mod placement;
 pub mod policy;
 pub mod predictor;
 pub mod priority;
+pub mod queue;
 pub mod report;
 pub mod rpc;
 pub mod sim;

@@ -2,9 +2,10 @@
 
 use super::progress::Progress;
 use super::share::ShareOptions;
+use super::streaming::Streaming;
 use super::training::{Training, USAGE};
 use super::{Failure, Run, output, recipes, table, timing};
-use crate::client::{self, ClientError, Order, Report, Step};
+use crate::client::{self, ClientError, Order, Report, Step, StreamLine};
 use crate::model::{Model, files};
 use crate::rpc::{Address, RpcError};
 use anyhow::Context;
@@ -33,6 +34,8 @@ pub(super) struct Client {
     dir: String,
     #[command(flatten)]
     training: Training,
+    #[command(flatten)]
+    streaming: Streaming,
     #[command(flatten)]
     options: ClientOptions,
 }
@@ -113,7 +116,7 @@ impl ClientOptions {
     }
 }
 
-fn recipe() -> impl TypedValueParser<Value = &'static recipes::Recipe> {
+pub(super) fn recipe() -> impl TypedValueParser<Value = &'static recipes::Recipe> {
     let names = PossibleValuesParser::new(recipes::RECIPES.iter().map(|recipe| recipe.name));
     // Only names of the table get as far as the second step.
     names.try_map(|name| recipes::find(&name).ok_or("there is no such recipe"))
@@ -124,13 +127,14 @@ impl Run for Client {
         super::server::start_logging("warn");
         let options = &self.options;
         options.check().map_err(Failure::Input)?;
-        let training = self.training.clone().resolve(options.recipe).map_err(Failure::Usage)?;
+        let (work, values) =
+            self.streaming.work(&self.training, options.recipe, options.seed).map_err(Failure::Usage)?;
         let order = Order {
             coordinators: coordinators(&self.host, self.port).map_err(Failure::input)?,
             reconnect: options.reconnect,
             dataset: self.dir.clone(),
-            values: training.values,
-            training: training.request(options.seed),
+            values,
+            work,
             give_up_after: options.give_up_after,
             share: options.share.share(),
         };
@@ -174,7 +178,7 @@ impl Run for Client {
 }
 
 /// The coordinators that a host, or a list of them, stands for.
-fn coordinators(hosts: &str, port: u16) -> Result<Vec<Address>, RpcError> {
+pub(super) fn coordinators(hosts: &str, port: u16) -> Result<Vec<Address>, RpcError> {
     let one = |host: &str| match host.trim() {
         // A bare IPv6 address has colons, too.
         host if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() => host.parse(),
@@ -198,7 +202,7 @@ pub(super) fn write_model(path: &Path, model: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Writes a file whole or not at all: one that was there before stays until then.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file =
@@ -221,7 +225,7 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|end| end.to_str()).unwrap_or_default()
 }
 
-fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
+pub(super) fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     anyhow::ensure!(!path.is_dir(), "{flag} {shown}: it is a directory");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -276,6 +280,7 @@ pub(super) fn print(report: &Report, json: bool) -> Result<(), Failure> {
     let mut lines = vec![String::new()];
     lines.extend(table::lay_out(&node_rows(report)));
     lines.push(String::new());
+    lines.extend(report.stream.as_ref().map(stream_line));
     lines.push(format!(
         "{} rounds in {:.3} s; weights sha256 {}",
         report.rounds.len(),
@@ -287,6 +292,15 @@ pub(super) fn print(report: &Report, json: bool) -> Result<(), Failure> {
     }
     lines.push(format!("Final validation error: {:.4}", report.validation_error));
     output::lines(lines.iter().map(String::as_str))
+}
+
+/// What was done on a stream.
+fn stream_line(stream: &StreamLine) -> String {
+    let StreamLine { version, updates, stale, batches, rows, mean_staleness, rows_per_s } = stream;
+    format!(
+        "version {version}: {updates} changes of {batches} mini-batches, {rows} rows, {rows_per_s:.0} a second; they missed \
+         {mean_staleness:.2} versions on average, and {stale} more were too stale"
+    )
 }
 
 fn node_rows(report: &Report) -> Vec<Vec<String>> {

@@ -3,9 +3,12 @@
 use super::server::{ServerOptions, Started};
 use super::{Failure, Run, nodes_file};
 use crate::coordinator::{Config, Coordinator as Server, CoordinatorError, FileSettings};
+use crate::http::{self, Http};
 use crate::policy::{self, PolicyRow};
-use crate::rpc::Address;
+use crate::queue::Queues;
+use crate::rpc::{self, Address};
 use clap::Args;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +21,8 @@ const NODES_FILE: &str = "compute_nodes.txt";
 Examples:
   roundtable coordinator 9095 2
   roundtable coordinator 9095 2 --join node.example:9091
-  roundtable coordinator 9096 2 --standby")]
+  roundtable coordinator 9096 2 --standby
+  roundtable coordinator 9095 2 --http 127.0.0.1:8080")]
 pub(super) struct Coordinator {
     /// The port to listen on; 0 picks a free one
     #[arg(allow_negative_numbers = true)]
@@ -44,6 +48,10 @@ pub(super) struct Coordinator {
     /// What nothing refers to is not collected before it is this old
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = super::duration)]
     gc_grace: Duration,
+    /// Answer HTTP here, too: GET / tells the newest model, GET /latest.onnx (or .npz, .safetensors) is it, POST / takes what
+    /// a learner has learnt, GET /metrics is for Prometheus, GET /openapi.json tells the rest. There is no authentication
+    #[arg(long, value_name = "HOST:PORT")]
+    http: Option<String>,
     #[command(flatten)]
     server: ServerOptions,
 }
@@ -64,6 +72,7 @@ impl Run for Coordinator {
     fn run(self) -> Result<(), Failure> {
         let nodes = self.nodes()?;
         let (listener, gossip) = self.server.listen(self.port)?;
+        let http = self.http.as_deref().map(bind).transpose()?;
         let nobody = nodes.is_empty() && !self.server.gossip.joins();
         let config = Config {
             policy: self.policy.0,
@@ -83,15 +92,32 @@ impl Run for Coordinator {
                 other => Failure::run(other),
             })?;
             let address = server.address();
+            let http = http.map(|listener| start(listener, &server)).transpose()?;
+            let queues = Queues::start(server.front()).map_err(Failure::run)?;
             if nobody {
                 log::warn!(
                     "there is no {NODES_FILE} here and no --join: this coordinator waits for nodes that join it, such \
                      as: roundtable compute-node 0 0 --join {address}"
                 );
             }
-            Ok(Started { has_left: server.has_left().clone(), server, address })
+            let has_left = server.has_left().clone();
+            Ok(Started { has_left, server: (http, queues, server), address })
         })
     }
+}
+
+/// Listens for HTTP.
+fn bind(address: &str) -> Result<TcpListener, Failure> {
+    let address: Address =
+        address.parse().map_err(|e| Failure::Input(anyhow::anyhow!("--http {address}: {e}")))?;
+    rpc::bind(&address.host, address.port).map_err(Failure::run)
+}
+
+/// Answers HTTP, until that is dropped, which must be before the coordinator is.
+fn start(listener: TcpListener, server: &Server) -> Result<Http, Failure> {
+    let http = Http::start(listener, server.front(), http::Limits::default()).map_err(Failure::run)?;
+    log::info!("answers HTTP at http://{}/", http.address());
+    Ok(http)
 }
 
 impl Coordinator {

@@ -9,12 +9,14 @@ mod coordinator;
 mod coordinators;
 mod demo;
 mod evaluate;
+mod feed;
 mod figures;
 mod files;
 mod gossip;
 mod infer;
 mod jobs;
 mod leave;
+mod local;
 mod members;
 mod model_file;
 mod nodes_file;
@@ -28,6 +30,7 @@ mod self_id;
 mod server;
 mod share;
 mod simulate;
+mod streaming;
 mod table;
 mod timing;
 mod training;
@@ -49,6 +52,8 @@ const COMMANDS: &[Command] = &[
     command::<compute_node::ComputeNode>("compute-node"),
     command::<coordinator::Coordinator>("coordinator"),
     command::<client::Client>("client"),
+    command::<local::Local>("local"),
+    command::<feed::Feed>("feed"),
     command::<demo::Demo>("demo"),
     command::<jobs::Jobs>("jobs"),
     command::<jobs::Job>("job"),

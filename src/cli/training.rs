@@ -125,6 +125,13 @@ pub(super) struct Training {
     #[arg(long, value_name = "X", help_heading = ROUNDS, allow_negative_numbers = true)]
     outer_tau: Option<f64>,
 
+    /// Of outer delayed-nesterov: the momentum moves once in so many steps [default: 4]
+    #[arg(long, value_name = "N", help_heading = ROUNDS, allow_negative_numbers = true)]
+    outer_delay: Option<u32>,
+    /// Of outer delayed-nesterov: the share of the momentum's step taken at each step between [default: 0]
+    #[arg(long, value_name = "SHARE", help_heading = ROUNDS, allow_negative_numbers = true)]
+    outer_activation: Option<f64>,
+
     /// End as soon as the validation error is at most this
     #[arg(long, value_name = "ERROR", help_heading = STOPPING, allow_negative_numbers = true)]
     target_error: Option<f64>,
@@ -171,9 +178,26 @@ impl Training {
         either! {
             rounds epochs h eta activation init standardize values optimizer batch_size shuffle schedule warmup momentum
             beta1 beta2 epsilon weight_decay clip_norm dropout label_smoothing proximal replicas_per_round fold trim
-            byzantine outer outer_rate outer_momentum outer_beta1 outer_beta2 outer_tau target_error patience max_time
+            byzantine outer outer_rate outer_momentum outer_beta1 outer_beta2 outer_tau outer_delay outer_activation target_error patience max_time
             round_quorum round_deadline
         }
+    }
+
+    /// The same for so many passes over rows that are fed.
+    pub(super) fn for_feed(self, passes: u32) -> Self {
+        Self { rounds: Some(passes), epochs: Some(1), ..self }
+    }
+
+    /// A flag that was given and makes sense only in rounds.
+    pub(super) fn only_in_rounds(&self) -> Option<&'static str> {
+        let given = [
+            ("--replicas-per-round", self.replicas_per_round.is_some()),
+            ("--fold", self.fold.is_some()),
+            ("--trim", self.trim.is_some()),
+            ("--byzantine", self.byzantine.is_some()),
+            ("--round-quorum", self.round_quorum.is_some()),
+        ];
+        given.iter().find(|(_, given)| *given).map(|(flag, _)| *flag)
     }
 
     /// The flags of a recipe.
@@ -275,6 +299,8 @@ impl Training {
             beta1: self.outer_beta1.unwrap_or(customary.beta1),
             beta2: self.outer_beta2.unwrap_or(customary.beta2),
             tau: self.outer_tau.unwrap_or(customary.tau),
+            delay: self.outer_delay.unwrap_or(customary.delay),
+            activation: self.outer_activation.unwrap_or(customary.activation),
             ..customary
         }
     }
@@ -318,7 +344,7 @@ impl Resolved {
     }
 }
 
-fn wrong(kind: ErrorKind, what: &str) -> clap::Error {
+pub(super) fn wrong(kind: ErrorKind, what: &str) -> clap::Error {
     clap::Error::raw(kind, format!("{what}\n\nUsage: {USAGE}\n\nFor more information, try '--help'.\n"))
 }
 

@@ -1,15 +1,19 @@
 //! Owns the client's side of a job: the data go up once, the job is submitted and watched, the model comes back.
 
+pub mod feed;
 pub mod files;
 pub mod inference;
 mod leader;
 mod report;
 
 pub use leader::{Connection, Leader};
-pub use report::{Confusion, NodeLine, Report, RoundLine, Span};
+pub use report::{Config, Confusion, NodeLine, Report, RoundLine, Span, StreamLine};
 
 use crate::data::Encoded;
+use crate::data::shared::Blob;
 use crate::ingest::{self, Corpus, IngestError, LastColumn, LoadedShard};
+use crate::jobs;
+use crate::jobs::stream::{self, StreamRequest};
 use crate::jobs::training::{self, TrainingRequest};
 use crate::rpc::{self, Address, Dialer, RpcError};
 use crate::types::Digest;
@@ -17,6 +21,7 @@ use crate::wire::blobs::TBlobStoreSyncClient;
 use crate::wire::coordinator::{JobRequest, JobState, JobStatus, Shard, TCoordinatorSyncClient};
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thrift::OrderedFloat;
 
@@ -39,11 +44,58 @@ pub struct Order {
     /// Whether its last column is a value to be learnt, not a label.
     pub values: bool,
     /// What to train.
-    pub training: TrainingRequest,
+    pub work: Work,
     /// Let the job fail after this long without progress.
     pub give_up_after: Option<Duration>,
     /// Its part of the nodes beside other jobs.
     pub share: Share,
+}
+
+/// What to train, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// In rounds: each waits for all of its tasks.
+    Rounds(TrainingRequest),
+    /// On a stream of tasks, whose changes are applied as they come.
+    Stream(StreamRequest),
+}
+
+impl Work {
+    /// The kind of job.
+    pub fn kind(&self) -> &'static jobs::JobKind {
+        match self {
+            Work::Rounds(_) => &training::KIND,
+            Work::Stream(_) => &stream::KIND,
+        }
+    }
+
+    /// What the job is asked for, as JSON.
+    ///
+    /// # Errors
+    /// None that is known: numbers and names can be written.
+    pub fn parameters(&self) -> Result<String, ClientError> {
+        let text = match self {
+            Work::Rounds(request) => serde_json::to_string(request),
+            Work::Stream(request) => serde_json::to_string(request),
+        };
+        text.map_err(|e| ClientError::Request(e.to_string()))
+    }
+}
+
+/// A data set as a coordinator has it.
+pub fn material(corpus: &Corpus) -> jobs::Corpus {
+    let shard = |shard: &LoadedShard| jobs::Shard {
+        name: shard.name.clone(),
+        blob: Arc::new(Blob::new(crate::data::encode(&shard.data))),
+        rows: shard.data.rows() as u64,
+    };
+    jobs::Corpus {
+        name: corpus.name.clone(),
+        shards: corpus.shards.iter().map(shard).collect(),
+        validation: shard(&corpus.validation),
+        columns: corpus.validation.data.columns(),
+        classes: corpus.labels().to_vec(),
+    }
 }
 
 /// A job's part of the nodes beside other jobs.
@@ -121,8 +173,8 @@ pub fn submit(
     watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
     let mut leader = Leader::find(&order.coordinators, Dialer::default(), order.reconnect)?;
     let mut request = JobRequest {
-        kind: training::KIND.name.to_owned(),
-        parameters: serde_json::to_string(&order.training).map_err(|e| ClientError::Request(e.to_string()))?,
+        kind: order.work.kind().name.to_owned(),
+        parameters: order.work.parameters()?,
         dataset: order.dataset.clone(),
         shards: Vec::new(),
         validation: None,

@@ -1,9 +1,10 @@
 //! Owns what is known of a job that is done, in a form for people and programs.
 
 use super::Leader;
+use crate::jobs::stream::StreamRequest;
 use crate::jobs::training::TrainingRequest;
 use crate::model::{Model, Output};
-use crate::wire::coordinator::{JobStatus, NodeReport, RoundReport, TaskSpan};
+use crate::wire::coordinator::{JobStatus, NodeReport, RoundReport, StreamFigures, TaskSpan};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ pub struct Report {
     /// What the model takes the validation rows for; `None` if values were to be learnt.
     #[serde(default)]
     pub confusion: Option<Confusion>,
+    /// What a job has done that learns from a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamLine>,
     /// Bytes that this client sent.
     pub bytes_sent: u64,
     /// Bytes that this client received.
@@ -83,6 +87,53 @@ pub struct Span {
     pub delayed: bool,
 }
 
+/// What a job has done that learns from a stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamLine {
+    /// The last version of the model, counted from 0.
+    pub version: i64,
+    /// Changes that were applied.
+    pub updates: i64,
+    /// Changes that were too stale, and whose rows were learnt from again.
+    pub stale: i64,
+    /// Mini-batches whose change is in the model.
+    pub batches: i64,
+    /// Rows, those of each pass counted again.
+    pub rows: i64,
+    /// Versions between the one that a change started from and the one it was applied to, in the mean.
+    pub mean_staleness: f64,
+    /// Rows a second, from the client's start to the result.
+    pub rows_per_s: f64,
+}
+
+impl StreamLine {
+    /// What was done in so many seconds.
+    pub fn of(figures: &crate::jobs::StreamFigures, seconds: f64) -> Self {
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            version: count(figures.version),
+            updates: count(figures.updates),
+            stale: count(figures.stale),
+            batches: count(figures.batches),
+            rows: count(figures.rows),
+            mean_staleness: figures.mean_staleness,
+            rows_per_s: figures.rows as f64 / seconds,
+        }
+    }
+
+    fn of_wire(figures: &StreamFigures, seconds: f64) -> Self {
+        Self {
+            version: figures.version,
+            updates: figures.updates,
+            stale: figures.stale,
+            batches: figures.batches,
+            rows: figures.rows,
+            mean_staleness: figures.mean_staleness.0,
+            rows_per_s: figures.rows as f64 / seconds,
+        }
+    }
+}
+
 /// How often each class was taken for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Confusion {
@@ -124,9 +175,41 @@ pub struct Config {
     pub coordinator: String,
     /// The data set's directory.
     pub dataset: String,
-    /// The training.
+    /// The training; of one on a stream what it has in common with one in rounds, an epoch for a round.
     #[serde(flatten)]
     pub training: TrainingRequest,
+    /// The training on a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamRequest>,
+}
+
+impl Config {
+    /// A training on a stream.
+    pub fn of_stream(coordinator: String, dataset: String, stream: StreamRequest) -> Self {
+        let StreamRequest {
+            epochs,
+            hidden,
+            eta,
+            seed,
+            activation,
+            init,
+            standardize,
+            method,
+            outer,
+            stopping,
+            ..
+        } = stream.clone();
+        let training = TrainingRequest {
+            activation,
+            init,
+            standardize,
+            method: Some(method),
+            outer,
+            stopping,
+            ..TrainingRequest::original(epochs, 1, hidden, eta, seed)
+        };
+        Self { coordinator, dataset, training, stream: Some(stream) }
+    }
 }
 
 impl Report {
@@ -148,11 +231,8 @@ impl Report {
             best_round,
             rounds,
             nodes: last.nodes.iter().map(NodeLine::from).collect(),
-            config: Config {
-                coordinator: leader.address().to_string(),
-                dataset: dataset.to_owned(),
-                training: training_of(&model),
-            },
+            config: config(leader.address().to_string(), dataset.to_owned(), &model),
+            stream: last.stream.as_ref().map(|figures| StreamLine::of_wire(figures, wall.as_secs_f64())),
             confusion: last.confusion.as_ref().map(|counts| Confusion {
                 classes: model_classes(&model),
                 counts: counts.iter().map(|c| (c.label as u32, c.said as u32, c.rows as u64)).collect(),
@@ -195,11 +275,15 @@ impl From<&TaskSpan> for Span {
 }
 
 /// What was asked for, as the model file tells it.
-fn training_of(model: &[u8]) -> TrainingRequest {
+fn config(coordinator: String, dataset: String, model: &[u8]) -> Config {
     let notes = Model::from_safetensors(model).map(|model| model.notes).unwrap_or_default();
+    if let Some(stream) = notes.get("stream").and_then(|text| serde_json::from_str(text).ok()) {
+        return Config::of_stream(coordinator, dataset, stream);
+    }
     let told = notes.get("training").and_then(|text| serde_json::from_str(text).ok());
     // Only a coordinator that is not ours leaves it out.
-    told.unwrap_or_else(|| TrainingRequest::original(0, 0, Vec::new(), 0.0, 0))
+    let training = told.unwrap_or_else(|| TrainingRequest::original(0, 0, Vec::new(), 0.0, 0));
+    Config { coordinator, dataset, training, stream: None }
 }
 
 /// The names of a model's classes.

@@ -1,13 +1,16 @@
 //! Owns what is known of jobs outside the engine: the last status of each, for those who watch.
 
+use super::front::{Shown, ShownJob, ShownVersion};
 use crate::data::shared::Blob;
 use crate::engine::{ClosedRound, Finish, NodeStanding, State, Status};
 use crate::jobs::{Figures, Progress};
 use crate::ledger::{History, JobOrder, Ledger};
+use crate::model::Model;
 use crate::types::{Digest, JobId, NodeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// How many jobs that have ended are remembered.
 const REMEMBERED: usize = 64;
@@ -19,6 +22,7 @@ const MOST_AT_WORK: usize = 1024;
 pub(super) struct Board {
     jobs: Mutex<Jobs>,
     changed: Condvar,
+    shown: watch::Sender<Arc<Shown>>,
 }
 
 #[derive(Default)]
@@ -67,6 +71,8 @@ pub(super) struct Posted {
     pub(super) node_ids: Vec<NodeId>,
     /// The result, once there is one.
     pub(super) finish: Option<Finish>,
+    /// The model of the result, if it is one.
+    last: Option<ShownVersion>,
     /// Bytes that the job takes beside them, while it is at work.
     memory: usize,
 }
@@ -79,9 +85,37 @@ impl Posted {
 }
 
 impl Posted {
+    /// As those see it who look for models.
+    fn shown(&self) -> ShownJob {
+        let status = self.status.as_ref();
+        let mut versions: Vec<ShownVersion> =
+            status.map_or(Vec::new(), |status| status.versions.iter().map(ShownVersion::from).collect());
+        if let Some(last) = &self.last {
+            // It may be better than some that came later.
+            versions.retain(|version| version.number < last.number);
+            versions.push(last.clone());
+        }
+        ShownJob {
+            order: self.order.clone(),
+            state: status.map_or(State::Running, |status| status.state.clone()),
+            is_stream: status.is_some_and(|status| status.stream.is_some()),
+            versions,
+        }
+    }
+
     fn new(order: Arc<JobOrder>, memory: usize) -> Self {
         let (closed, nodes, node_ids) = (Vec::new(), Vec::new(), Vec::new());
-        Self { order, version: first_version(), status: None, closed, nodes, node_ids, finish: None, memory }
+        Self {
+            order,
+            version: first_version(),
+            status: None,
+            closed,
+            nodes,
+            node_ids,
+            finish: None,
+            last: None,
+            memory,
+        }
     }
 
     /// A job that has ended, as the ledger knows it.
@@ -114,9 +148,21 @@ impl Posted {
             nodes: history.standings.clone(),
             node_ids: history.standings.iter().map(of).collect(),
             finish: history.finish.clone(),
+            last: history.finish.as_ref().and_then(|finish| last_version(&history.order, finish)),
             ..Self::new(history.order.clone(), 0)
         }
     }
+}
+
+/// A result as a version, if it is a model: with the number that its file tells, or else that of its round.
+fn last_version(order: &JobOrder, finish: &Finish) -> Option<ShownVersion> {
+    if order.corpus.model().is_some() {
+        return None;
+    }
+    let notes = Model::notes_of_safetensors(finish.model.bytes()).unwrap_or_default();
+    let told = notes.get("version").and_then(|number| number.parse().ok());
+    let number = told.unwrap_or(u64::from(finish.round.0));
+    Some(ShownVersion { number, blob: finish.model.clone(), model: None })
 }
 
 /// What an inference job that has ended has done, as far as that is known.
@@ -132,6 +178,11 @@ fn first_version() -> i64 {
 }
 
 impl Board {
+    /// What is shown to those who do not wait in threads.
+    pub(super) fn shown(&self) -> watch::Receiver<Arc<Shown>> {
+        self.shown.subscribe()
+    }
+
     /// Begins a term, with the jobs of the ledger.
     pub(super) fn open_term(&self, ledger: &Ledger) {
         let mut jobs = self.lock();
@@ -142,6 +193,7 @@ impl Board {
         jobs.known = ledger.jobs().iter().map(|(&job, history)| (job, posted(history))).collect();
         jobs.last_job = ledger.last_job().0;
         jobs.leads = true;
+        self.show_all(&jobs);
     }
 
     /// Ends a term: the jobs are another's.
@@ -149,6 +201,7 @@ impl Board {
         let mut jobs = self.lock();
         jobs.known.clear();
         jobs.leads = false;
+        self.show_all(&jobs);
         drop(jobs);
         self.changed.notify_all();
     }
@@ -194,16 +247,20 @@ impl Board {
                 kept -= models(&posted);
             }
         }
+        self.show_all(&jobs);
         Ok((job, false))
     }
 
     /// A job that has ended goes on.
     pub(super) fn reopen(&self, job: JobId, memory: usize) {
-        if let Some(posted) = self.lock().known.get_mut(&job) {
+        let mut jobs = self.lock();
+        if let Some(posted) = jobs.known.get_mut(&job) {
             posted.status = None;
             posted.closed.clear();
+            posted.last = None;
             posted.memory = memory;
             posted.version += 1;
+            self.show(job, posted);
         }
     }
 
@@ -232,8 +289,12 @@ impl Board {
             posted.nodes = std::mem::take(&mut status.nodes);
             posted.node_ids = std::mem::take(&mut status.node_ids);
         }
-        posted.finish = status.finish.take().or(posted.finish.take());
+        if let Some(finish) = status.finish.take() {
+            posted.last = last_version(&posted.order, &finish);
+            posted.finish = Some(finish);
+        }
         posted.status = Some(status);
+        self.show(job, posted);
         drop(jobs);
         self.changed.notify_all();
     }
@@ -269,8 +330,29 @@ impl Board {
 
     /// Ends all waiting: the coordinator stops.
     pub(super) fn close(&self) {
-        self.lock().closing = true;
+        let mut jobs = self.lock();
+        jobs.closing = true;
+        self.show_all(&jobs);
+        drop(jobs);
         self.changed.notify_all();
+    }
+
+    /// Shows all anew.
+    fn show_all(&self, jobs: &Jobs) {
+        let shown = jobs.known.iter().map(|(&job, posted)| (job, Arc::new(posted.shown()))).collect();
+        self.shown.send_replace(Arc::new(Shown { leads: jobs.leads, stops: jobs.closing, jobs: shown }));
+    }
+
+    /// Shows a change of one job, if it is one that is shown.
+    fn show(&self, job: JobId, posted: &Posted) {
+        let now = posted.shown();
+        self.shown.send_if_modified(|shown| {
+            let is_new = shown.jobs.get(&job).is_none_or(|before| !before.is_as(&now));
+            if is_new {
+                Arc::make_mut(shown).jobs.insert(job, Arc::new(now));
+            }
+            is_new
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, Jobs> {

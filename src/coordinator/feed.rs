@@ -53,7 +53,7 @@ impl Shared {
             let digest = Digest::parse(digest).ok_or_else(|| format!("'{digest}' is no digest"))?;
             let rows = self.blobs.load(&digest).map_err(|e| e.to_string())?;
             let rows = rows.ok_or_else(|| format!("the rows {digest} are not in the coordinator's store"))?;
-            Word::Feed { feeder, number, rows }
+            Word::Feed { feeder, number, may_skip: false, rows }
         };
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.say(job, word, patience).map(|heard| wire::Heard {

@@ -10,6 +10,7 @@ mod calls;
 mod evaluator;
 mod feed;
 mod files;
+mod front;
 mod inference;
 mod keeper;
 mod link;
@@ -19,6 +20,7 @@ mod seat;
 mod shell;
 mod standby;
 mod submit;
+mod tally;
 mod told;
 
 use crate::gossip::{self, Facts, Gossip, Role, Served, Standing};
@@ -31,6 +33,7 @@ use board::Board;
 use crossbeam_channel::{Receiver, Sender};
 pub use files::FileSettings;
 use files::{Files, Hooks};
+pub use front::{Census, Front, Shown, ShownJob, ShownVersion, Unsaid};
 use inference::KnownModels;
 use keeper::{Keeper, Wish};
 use seat::Seat;
@@ -41,6 +44,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+pub use tally::TaskCounts;
 
 /// How long a coordinator that is to lead tries at most before it says that it cannot.
 const TO_LEAD: Duration = Duration::from_secs(60);
@@ -128,6 +132,7 @@ pub struct Coordinator {
     gossip: Arc<Gossip>,
     address: SocketAddr,
     has_left: Receiver<()>,
+    front: Front,
 }
 
 impl Coordinator {
@@ -170,6 +175,8 @@ impl Coordinator {
             let store = config.store.clone();
             seat.await_term(TO_LEAD).map_err(|reason| CoordinatorError::CannotLead { store, reason })?;
         }
+        let desk = Arc::new(desk);
+        let front = Front { board: board.clone(), seat: seat.clone(), desk: desk.clone() };
         let standby = Standby::start(seat.clone(), wishes, config.leader_patience)?;
         let (left, has_left) = crossbeam_channel::bounded(1);
         let shared = Arc::new(Shared {
@@ -190,7 +197,7 @@ impl Coordinator {
         })?;
         let address = server.address();
         let (server, shell, standby) = (Some(server), Some(shell), Some(standby));
-        Ok(Self { server, inbox, shell, standby, board, gossip, address, has_left })
+        Ok(Self { server, inbox, shell, standby, board, gossip, address, has_left, front })
     }
 
     /// Where it listens.
@@ -201,6 +208,11 @@ impl Coordinator {
     /// Its part in gossip.
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
+    }
+
+    /// What it shows to other ways in.
+    pub fn front(&self) -> Front {
+        self.front.clone()
     }
 
     /// Told once, when it was asked to leave and another leads: then it is to be dropped.
@@ -317,7 +329,7 @@ struct Shared {
     gossip: Arc<Gossip>,
     seat: Arc<Seat>,
     keeper: Keeper,
-    desk: Desk,
+    desk: Arc<Desk>,
     instance: String,
     left: Sender<()>,
     models: KnownModels,

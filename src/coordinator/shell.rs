@@ -9,8 +9,9 @@ use super::files::Files;
 use super::keeper::Wish;
 use super::link::{Assignment, Fence, Link};
 use super::seat::Seat;
+use super::tally::{Tally, TaskCounts};
 use super::{Config, restore};
-use crate::engine::{self, Action, Engine, Event, Outcome, Traffic};
+use crate::engine::{self, Action, Engine, Event, Headcount, Outcome, Traffic};
 use crate::gossip::{self, Change, Gossip, MemberView, Role, Standing};
 use crate::jobs::{Heard, Word};
 use crate::ledger::{Ledger, State};
@@ -18,18 +19,22 @@ use crate::rpc::{Address, RpcError};
 use crate::store::Blobs;
 use crate::tenure::Leader;
 use crate::types::{Epoch, JobId, NodeId, Time};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// How many messages may wait; senders wait when there are more.
 pub(super) const INBOX: usize = 4096;
 
 /// How long the event loop may take to say what it knows.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// The way back to whoever said something to a job; dropped if there will be no answer.
+pub(super) type Tell = Box<dyn FnOnce(Result<Heard, String>) + Send>;
 
 /// What the event loop is told.
 pub(super) enum Message {
@@ -48,7 +53,9 @@ pub(super) enum Message {
     /// Tell what nodes are at, and for how long.
     Ask(Sender<Vec<(engine::Assignment, Duration)>>),
     /// Somebody says something to a job; the answer goes back this way, or nothing if another leads meanwhile.
-    Say(JobId, Word, Sender<Result<Heard, String>>),
+    Say(JobId, Word, Tell),
+    /// Tell how many nodes there are.
+    Count(oneshot::Sender<Headcount>),
     /// Stop.
     Stop,
 }
@@ -77,6 +84,7 @@ impl Teller {
 pub(super) struct Desk {
     inbox: Sender<Message>,
     engine: Arc<AtomicU64>,
+    tasks: Arc<Tally>,
 }
 
 impl Desk {
@@ -89,9 +97,31 @@ impl Desk {
     /// meanwhile: it is to be said again there.
     pub(super) fn say(&self, job: JobId, word: Word) -> Receiver<Result<Heard, String>> {
         let (tell, told) = crossbeam_channel::bounded(1);
-        // If the coordinator is stopping nothing comes, too.
+        // Who asked may have gone. If the coordinator is stopping nothing comes, too.
+        let tell = Box::new(move |heard| drop(tell.try_send(heard)));
         let _ = self.inbox.send(Message::Say(job, word, tell));
         told
+    }
+
+    /// The same without waiting: gives all back if there is no room for it now.
+    pub(super) fn try_say(&self, job: JobId, word: Word, tell: Tell) -> Result<(), (JobId, Word, Tell)> {
+        match self.inbox.try_send(Message::Say(job, word, tell)) {
+            Err(TrySendError::Full(Message::Say(job, word, tell))) => Err((job, word, tell)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has nodes counted; gives the way back if there is no room for it now.
+    pub(super) fn try_count(&self, tell: oneshot::Sender<Headcount>) -> Result<(), oneshot::Sender<Headcount>> {
+        match self.inbox.try_send(Message::Count(tell)) {
+            Err(TrySendError::Full(Message::Count(tell))) => Err(tell),
+            _ => Ok(()),
+        }
+    }
+
+    /// How the tasks of this process have ended.
+    pub(super) fn tasks(&self) -> TaskCounts {
+        self.tasks.read()
     }
 
     /// What nodes are at, and for how long; nothing if the engine does not answer in time.
@@ -124,8 +154,9 @@ struct Shell {
     links: BTreeMap<NodeId, Link>,
     evaluator: Sender<Measure>,
     /// Who said something to the engine, by tickets.
-    waiting: BTreeMap<u64, Sender<Result<Heard, String>>>,
+    waiting: BTreeMap<u64, Tell>,
     last_ticket: u64,
+    tasks: Arc<Tally>,
 }
 
 /// Starts the event loop and the threads that it needs.
@@ -135,7 +166,8 @@ pub(super) fn start(
     messages: Receiver<Message>,
 ) -> Result<(Desk, JoinHandle<()>), RpcError> {
     let number = Arc::new(AtomicU64::new(0));
-    let desk = Desk { inbox: around.inbox.clone(), engine: number.clone() };
+    let tasks = Arc::new(Tally::default());
+    let desk = Desk { inbox: around.inbox.clone(), engine: number.clone(), tasks: tasks.clone() };
     let evaluator = evaluator::start()?;
     let shell = Shell {
         config: config.clone(),
@@ -147,6 +179,7 @@ pub(super) fn start(
         evaluator,
         waiting: BTreeMap::new(),
         last_ticket: 0,
+        tasks,
     };
     let thread = std::thread::Builder::new().name("engine".to_owned());
     let thread = thread.spawn(move || shell.run(&messages)).map_err(|source| RpcError::CannotServe { source })?;
@@ -190,6 +223,11 @@ impl Shell {
                         who.try_send(assignments.into_iter().map(|a| (a.clone(), now.since(a.since))).collect());
                     continue;
                 }
+                Some(Message::Count(who)) => {
+                    // Who asked may have gone.
+                    let _ = who.send(self.engine.as_ref().map(Engine::node_counts).unwrap_or_default());
+                    continue;
+                }
                 Some(Message::Say(job, word, who)) => {
                     self.last_ticket += 1;
                     self.waiting.insert(self.last_ticket, who);
@@ -215,6 +253,7 @@ impl Shell {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             self.tell_files(&event);
+            self.tasks.note(&event);
             let Some(engine) = &mut self.engine else { return };
             for action in engine.handle(now, event) {
                 events.extend(self.perform(action));
@@ -305,9 +344,8 @@ impl Shell {
                 let _ = self.evaluator.send(Measure { job, round, model, validation, teller: self.teller() });
             }
             Action::Heard { ticket, heard } => {
-                if let Some(who) = self.waiting.remove(&ticket) {
-                    // Who asked may have gone.
-                    let _ = who.try_send(heard);
+                if let Some(tell) = self.waiting.remove(&ticket) {
+                    tell(heard);
                 }
             }
             Action::Publish { job, status } => self.around.board.publish(job, *status),

@@ -1,9 +1,9 @@
-//! Owns a task's share of the rows: a range of the rows of several data sets, taken one after the other.
+//! Owns a task's share of the rows: a range of the rows of several data sets, taken one after the other, or any of them.
 
 use super::{Dataset, Row};
 use std::sync::Arc;
 
-/// Rows `start..start + rows` of the rows of some data sets in their order; all of one width and kind.
+/// Rows of some data sets of one width and kind: `start..start + rows` in their order, or those that were chosen.
 #[derive(Clone, Debug)]
 pub struct Part {
     sets: Vec<Arc<Dataset>>,
@@ -11,13 +11,15 @@ pub struct Part {
     begins: Vec<usize>,
     start: usize,
     rows: usize,
+    /// Counted in rows of all sets; without it the range.
+    chosen: Option<Vec<u32>>,
 }
 
 impl Part {
     /// All rows of one data set.
     pub fn whole(set: Arc<Dataset>) -> Self {
         let rows = set.rows();
-        Self { sets: vec![set], begins: vec![0], start: 0, rows }
+        Self { sets: vec![set], begins: vec![0], start: 0, rows, chosen: None }
     }
 
     /// A range of the rows of these sets; `None` if it is empty or not within them, or if they differ in width or in
@@ -32,7 +34,16 @@ impl Part {
             all += set.rows();
         }
         let fits = rows > 0 && start.checked_add(rows).is_some_and(|end| end <= all) && sets.iter().all(alike);
-        fits.then_some(Self { sets, begins, start, rows })
+        fits.then_some(Self { sets, begins, start, rows, chosen: None })
+    }
+
+    /// These rows of these sets, counted over all of them, in this order; `None` if there are none or not all of them are
+    /// there, or if the sets differ in width or in what is to be learnt.
+    pub fn chosen(sets: Vec<Arc<Dataset>>, rows: Vec<u32>) -> Option<Self> {
+        let all = sets.iter().map(|set| set.rows()).sum();
+        let part = Self::new(sets, 0, all)?;
+        let fits = !rows.is_empty() && rows.iter().all(|&row| (row as usize) < all);
+        fits.then(|| Self { rows: rows.len(), chosen: Some(rows), ..part })
     }
 
     /// How many rows there are; at least one.
@@ -70,7 +81,10 @@ impl Part {
 
     fn find(&self, row: usize) -> (&Dataset, usize) {
         assert!(row < self.rows);
-        let row = self.start + row;
+        let row = match &self.chosen {
+            Some(chosen) => chosen[row] as usize,
+            None => self.start + row,
+        };
         let set = self.begins.partition_point(|&begin| begin <= row) - 1;
         (&self.sets[set], row - self.begins[set])
     }
@@ -99,5 +113,11 @@ mod tests {
         }
         assert!(Part::new(Vec::new(), 0, 1).is_none());
         assert_eq!(Part::whole(sets[2].clone()).label(3), 7);
+        let part = Part::chosen(sets.clone(), vec![7, 0, 3, 7]).unwrap();
+        let seen: Vec<_> = (0..part.rows()).map(|row| part.label(row)).collect();
+        assert_eq!(seen, [7, 0, 3, 7]);
+        for rows in [vec![], vec![0, 8]] {
+            assert!(Part::chosen(sets.clone(), rows).is_none());
+        }
     }
 }

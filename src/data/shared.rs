@@ -7,22 +7,23 @@ use std::sync::{Arc, OnceLock};
 /// Immutable bytes under their digest.
 #[derive(Debug)]
 pub struct Blob {
-    digest: Digest,
+    /// Made when it is first asked for, by whoever asks.
+    digest: OnceLock<Digest>,
     bytes: Arc<Vec<u8>>,
     decoded: OnceLock<Arc<Dataset>>,
 }
 
 impl Blob {
-    /// Takes bytes, and names them.
+    /// Takes bytes; they are named when their name is first asked for.
     pub fn new(mut bytes: Vec<u8>) -> Self {
         // What grew as it came may have twice the room that it needs.
         bytes.shrink_to_fit();
-        Self { digest: Digest::of(&bytes), bytes: Arc::new(bytes), decoded: OnceLock::new() }
+        Self { digest: OnceLock::new(), bytes: Arc::new(bytes), decoded: OnceLock::new() }
     }
 
     /// The SHA-256 of the bytes.
     pub fn digest(&self) -> Digest {
-        self.digest
+        *self.digest.get_or_init(|| Digest::of(&self.bytes))
     }
 
     /// The bytes.

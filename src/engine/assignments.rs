@@ -27,7 +27,24 @@ pub struct Assignment {
     pub reason: Reason,
 }
 
+/// How many nodes there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Headcount {
+    /// That the coordinator has been told of and that have not gone.
+    pub known: usize,
+    /// Of those, how many answer and may have tasks.
+    pub ready: usize,
+    /// Of those known, how many are at a task.
+    pub busy: usize,
+}
+
 impl Engine {
+    /// How many nodes there are now.
+    pub fn node_counts(&self) -> Headcount {
+        let counts = self.nodes.counts();
+        Headcount { known: counts.known, ready: counts.ready, busy: counts.busy }
+    }
+
     /// What nodes are at, in the order in which it was sent, without what was given up.
     pub fn assignments(&self) -> Vec<Assignment> {
         let running = self.attempts.iter().filter(|(_, attempt)| !attempt.abandoned);

@@ -29,8 +29,11 @@ impl Engine {
         let is_used = matches!(outcome, Outcome::Done { .. });
         self.settle_charge(now, id, is_used);
         let Some(attempt) = self.attempts.remove(&id) else { return };
-        let Attempt { node, task, job, .. } = attempt;
+        let Attempt { node, task, job, is_ahead, .. } = attempt;
         self.nodes.change(node, |known| known.running.remove(&id));
+        if !is_ahead {
+            self.begins_behind(now, node);
+        }
         if let Some(run) = self.jobs.get_mut(&job) {
             run.counts(node).add(traffic);
             run.note(now, attempt.since, span(&attempt, &outcome));

@@ -8,6 +8,7 @@
 //! durable. No event makes the engine look at all nodes, tasks or attempts: each thing that has to be looked at later has
 //! a timer, and what decisions need is kept in order.
 
+mod ahead;
 mod assignments;
 mod attempts;
 mod books;
@@ -32,7 +33,7 @@ mod usual;
 mod words;
 
 pub use crate::ledger::{ClosedRound, Finish, NodeCounts, NodeStanding, Span, State, Traffic};
-pub use assignments::Assignment;
+pub use assignments::{Assignment, Headcount};
 pub use messages::{Action, Event, Hello, Outcome};
 pub use publish::Status;
 pub use rates::QueryCount;
@@ -72,6 +73,8 @@ struct Attempt {
     /// Why its job was given the slot, and its node the task.
     share: ShareReason,
     reason: Reason,
+    /// Its node is to begin with it when it is done with another.
+    is_ahead: bool,
     /// Nobody waits for its answer any more; it only holds its slot.
     abandoned: bool,
     /// When it is to be looked at, in its job's [`patience::Watch`].
@@ -88,6 +91,8 @@ pub struct Engine {
     line: Line,
     attempts: BTreeMap<AttemptId, Attempt>,
     last_attempt: u64,
+    /// Nodes that might get a task ahead.
+    ahead: BTreeSet<NodeId>,
     /// Attempts that are overdue and have no copy yet.
     late: BTreeSet<(JobId, AttemptId)>,
     timers: Timers,
@@ -110,6 +115,7 @@ impl Engine {
             line: Line::default(),
             attempts: BTreeMap::new(),
             last_attempt: 0,
+            ahead: BTreeSet::new(),
             late: BTreeSet::new(),
             timers: Timers::default(),
             books: Books::default(),
@@ -174,6 +180,7 @@ impl Engine {
             Timer::Limit(job) => self.keep_time(now, job, actions),
             Timer::GiveUp(job) => self.give_up(now, job, actions),
             Timer::Quorum(job) => self.close_early(now, job, actions),
+            Timer::Save(job) => self.save_if_due(now, job, actions),
             Timer::Store => self.watch_store(now),
             Timer::Plan | Timer::Tell => {}
         }
@@ -186,7 +193,7 @@ impl Engine {
             self.nodes.drop_if_gone(id, actions);
             let node = self.nodes.get(id);
             let running = |id| {
-                let attempt = self.attempts.get(&id)?;
+                let attempt = self.attempts.get(&id).filter(|attempt| !attempt.is_ahead)?;
                 Some((attempt.since, self.line.share.load(attempt.job, attempt.cost)))
             };
             match node.and_then(|node| node.view(running, &self.line.share)) {
@@ -215,6 +222,7 @@ impl Engine {
     ) {
         let mut run = self.new_run(now, job, work, order.clone());
         run.news.from = self.books.write_news(now, job, Record::Submitted { job, order }, actions);
+        run.is_as_durable();
         self.jobs.insert(job, run);
         self.start_clocks(now, job);
         self.open_ready(now, job);
@@ -339,7 +347,9 @@ impl Engine {
             self.abandon(attempt, None, actions);
         }
         self.line.share.leave(job);
-        for timer in [Timer::Overdue(job), Timer::Limit(job), Timer::GiveUp(job), Timer::Quorum(job)] {
+        for timer in
+            [Timer::Overdue(job), Timer::Limit(job), Timer::GiveUp(job), Timer::Quorum(job), Timer::Save(job)]
+        {
             self.timers.set(timer, None);
         }
         self.held.remove(&job);

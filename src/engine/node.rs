@@ -138,6 +138,11 @@ impl Node {
         self.member == Member::Gone && self.running.is_empty() && self.holders == 0
     }
 
+    /// Whether it may have a task while its slots are at work.
+    pub(super) fn may_go_ahead(&self, now: Time) -> bool {
+        self.ready_slots() > 0 && !self.is_original && self.available_at <= now && self.queue.is_empty()
+    }
+
     fn has_free_slot(&self, now: Time) -> bool {
         self.is_ready() && self.member == Member::In && self.available_at <= now && self.running.len() < self.slots
     }

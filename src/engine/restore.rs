@@ -43,7 +43,7 @@ impl Engine {
         }
         let mut answers = history.answers;
         answers.retain(|task, output| !run.remember(task, output));
-        run.restored();
+        run.is_as_durable();
         let reopened = run.reopened();
         // A task must be open before its answer can be taken.
         run.open_ready(now, self.room() + answers.len(), &mut self.line);

@@ -188,6 +188,11 @@ impl Run {
     ) -> Option<Arc<TaskSpec>> {
         let open = self.open.get_mut(&task).filter(|open| open.place == Where::At(node))?;
         open.place = Where::Sent;
+        if open.attempts.is_empty()
+            && let Some(spec) = self.work.begins(task)
+        {
+            open.spec = Arc::new(spec);
+        }
         line.share.starts(self.id);
         if !std::mem::replace(&mut open.is_charged, true) {
             line.share.had_queries(self.id, f64::from(open.spec.queries));
@@ -353,7 +358,8 @@ impl Run {
         self.work.time_is_up()
     }
 
-    pub(super) fn save(&self) -> Saved {
+    pub(super) fn save(&mut self) -> Saved {
+        self.work.before_save();
         self.work.save()
     }
 
@@ -371,6 +377,10 @@ impl Run {
         self.work.versions()
     }
 
+    pub(super) fn sends_ahead(&self) -> bool {
+        self.work.sends_ahead()
+    }
+
     pub(super) fn keeps_answers(&self) -> bool {
         self.work.keeps_answers()
     }
@@ -381,8 +391,8 @@ impl Run {
         Ok(heard)
     }
 
-    /// It was made again of what is durable.
-    pub(super) fn restored(&mut self) {
+    /// It is as it will be made again of what is durable.
+    pub(super) fn is_as_durable(&mut self) {
         self.saving.durable = self.work.versions();
     }
 

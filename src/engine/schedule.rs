@@ -29,6 +29,7 @@ impl Engine {
             self.start_bound(now, actions);
         }
         self.copy_late(now, actions);
+        self.send_ahead(now, actions);
     }
 
     /// Starts what waits for a slot, where there is one.
@@ -137,7 +138,7 @@ impl Engine {
         self.start_bound(now, actions);
     }
 
-    fn dispatch(&mut self, now: Time, node: NodeId, bound: Bound, actions: &mut Vec<Action>) {
+    pub(super) fn dispatch(&mut self, now: Time, node: NodeId, bound: Bound, actions: &mut Vec<Action>) {
         let Bound { job, task, cost, reason } = bound;
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let attempt = AttemptId(self.last_attempt + 1);
@@ -159,6 +160,7 @@ impl Engine {
             queries: spec.queries,
             share: share.clone(),
             reason: reason.clone(),
+            is_ahead: false,
             abandoned: false,
             look: None,
         };
@@ -167,7 +169,11 @@ impl Engine {
             self.timers.set_by(Timer::Overdue(job), at);
         }
         let is_new = run.hold(node, NodeCounts::default());
+        let sends_ahead = run.sends_ahead();
         self.attempts.insert(attempt, record);
+        if sends_ahead {
+            self.ahead.insert(node);
+        }
         let patience = self.nodes.change(node, |node| {
             node.running.insert(attempt);
             node.holders += usize::from(is_new);

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     GiveUp(JobId),
     /// A job's round may be closed without its last tasks.
     Quorum(JobId),
+    /// A job that saves all the time may save again.
+    Save(JobId),
     /// Nodes at work should be done, and tasks wait for them.
     Plan,
     /// Records have waited for the store for so long that a user wonders.

@@ -2,10 +2,14 @@
 //! way to the store, and whatever happens meanwhile is in the next. Nobody has an answer before what follows from his word
 //! is durable.
 
-use super::{Action, Engine};
+use super::{Action, Engine, Timer};
 use crate::jobs::{Effect, Heard, Version, Word};
 use crate::ledger::Record;
 use crate::types::{JobId, Time};
+use std::time::Duration;
+
+/// A job for whose save nobody waits saves so often: what changes all the time is not worth writing all the time.
+const EVERY: Duration = Duration::from_millis(50);
 
 /// A job's saves and those who wait for them.
 #[derive(Default)]
@@ -14,6 +18,7 @@ pub(super) struct Saving {
     under_way: Option<(u64, Vec<Version>)>,
     /// Something has happened since.
     is_due: bool,
+    last: Option<Time>,
     /// What the last durable save has.
     pub(super) durable: Vec<Version>,
     waiting: Vec<Waiting>,
@@ -68,19 +73,31 @@ impl Engine {
         self.open_ready(now, job);
     }
 
-    /// Has a job saved as soon as the save before is durable.
+    /// Has a job saved as soon as the save before is durable, if somebody waits for it; else a little later.
     pub(super) fn save_soon(&mut self, now: Time, job: JobId, actions: &mut Vec<Action>) {
         let Some(run) = self.jobs.get_mut(&job) else { return };
         if run.saving.under_way.is_some() {
             run.saving.is_due = true;
             return;
         }
+        let is_awaited = run.saving.waiting.iter().any(|waiting| waiting.record.is_none());
+        if let Some(at) = run.saving.last.map(|last| last + EVERY).filter(|&at| at > now && !is_awaited) {
+            run.saving.is_due = true;
+            return self.timers.set_by(Timer::Save(job), at);
+        }
         let (saved, versions) = (run.save(), run.versions());
         let number = self.books.write_news(now, job, Record::Saved { job, saved }, actions);
-        run.saving.is_due = false;
+        (run.saving.is_due, run.saving.last) = (false, Some(now));
         run.saving.under_way = Some((number, versions));
         let waiting = run.saving.waiting.iter_mut().filter(|waiting| waiting.record.is_none());
         waiting.for_each(|waiting| waiting.record = Some(number));
+    }
+
+    /// Has a job saved that has put it off.
+    pub(super) fn save_if_due(&mut self, now: Time, job: JobId, actions: &mut Vec<Action>) {
+        if self.jobs.get(&job).is_some_and(|run| run.saving.is_due && run.is_running()) {
+            self.save_soon(now, job, actions);
+        }
     }
 
     /// Records about a job are durable: what waited for them is told, and the next save begins if one is due.

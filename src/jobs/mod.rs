@@ -7,6 +7,7 @@ mod effect;
 mod figures;
 pub mod inference;
 mod material;
+pub mod stream;
 pub mod training;
 mod word;
 
@@ -64,7 +65,7 @@ pub struct JobKind {
 }
 
 /// All kinds of job.
-pub static JOB_KINDS: &[JobKind] = &[training::KIND, inference::KIND];
+pub static JOB_KINDS: &[JobKind] = &[training::KIND, inference::KIND, stream::KIND];
 
 /// Finds a kind by name.
 pub fn find(name: &str) -> Option<&'static JobKind> {
@@ -163,6 +164,16 @@ pub trait Job: Send {
     /// no more than `room` of them: so many can be used now.
     fn take_ready(&mut self, room: usize) -> Vec<TaskSpec>;
 
+    /// A task is about to be sent, and nobody is at it: what it is by now, if it has changed since it was handed out.
+    fn begins(&mut self, _task: TaskId) -> Option<TaskSpec> {
+        None
+    }
+
+    /// Whether nodes get a task of it ahead while they are at another, so that they need not wait for the next.
+    fn sends_ahead(&self) -> bool {
+        false
+    }
+
     /// How many more tasks it could hand out now if there were room for them.
     fn unmade(&self) -> u64 {
         0
@@ -218,6 +229,9 @@ pub trait Job: Send {
     fn versions(&self) -> Vec<Version> {
         Vec::new()
     }
+
+    /// What [`Job::save`] and [`Job::versions`] give is about to be asked for, and written.
+    fn before_save(&mut self) {}
 
     /// Whether each answer is kept by itself until the job saves. One that saves all the time does without, and what was
     /// not saved is done again.

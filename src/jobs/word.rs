@@ -13,6 +13,8 @@ pub enum Word {
         feeder: String,
         /// Which of the feeder's, from 0 and without gaps: one that was taken before is not taken again.
         number: u64,
+        /// Numbers may be left out, since they are another queue's: any that is above those before is new.
+        may_skip: bool,
         /// The rows as a data set.
         rows: Arc<Blob>,
     },
@@ -41,6 +43,8 @@ pub struct Heard {
     pub is_taken: bool,
     /// The version of the model that has it, or the newest.
     pub version: u64,
+    /// Of a feeder: the number after the last that was taken.
+    pub next: u64,
     /// Of a feeder: rows that were learnt from and never will be again.
     pub acknowledged: u64,
     /// Rows that wait.

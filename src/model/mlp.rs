@@ -153,7 +153,62 @@ impl<T: Real> Mlp<T> {
     }
 }
 
+impl Mlp<f64> {
+    /// Adds so many times a change.
+    ///
+    /// # Errors
+    /// The shapes differ, or a sum leaves the range of numbers.
+    pub fn add_times(&mut self, factor: f64, change: &Mlp<f32>) -> Result<(), ModelError> {
+        self.same_shape(change)?;
+        for (sum, matrix) in self.layers.iter_mut().zip(&change.layers) {
+            ndarray::Zip::from(sum).and(matrix).for_each(|sum, &x| *sum += factor * f64::from(x));
+        }
+        self.check_finite()
+    }
+
+    /// Divides all by this.
+    ///
+    /// # Errors
+    /// A quotient leaves the range of numbers.
+    pub fn divide(&mut self, by: f64) -> Result<(), ModelError> {
+        self.layers.iter_mut().for_each(|matrix| *matrix /= by);
+        self.check_finite()
+    }
+}
+
 impl Mlp<f32> {
+    /// A model whose layers are lists of numbers: for each the weights (outputs x inputs, row by row) and then the biases,
+    /// as model files have them.
+    ///
+    /// # Errors
+    /// Says which list is of another length than the shape wants, or which number is not finite.
+    pub fn from_lists(shape: &Shape, lists: &[Vec<f32>]) -> Result<Self, ModelError> {
+        let expected = 2 * (shape.sizes().len() - 1);
+        if lists.len() != expected {
+            let what =
+                format!("{} lists of numbers; it has {expected}: weights and biases of each layer", lists.len());
+            return Err(ModelError::Encoding(what));
+        }
+        let mut layers = Vec::new();
+        for (layer, (size, pair)) in shape.matrices().zip(lists.chunks_exact(2)).enumerate() {
+            let (inputs, outputs) = (size.0 - 1, size.1);
+            for (what, list, wanted) in [("weights", &pair[0], inputs * outputs), ("biases", &pair[1], outputs)] {
+                if list.len() != wanted {
+                    let got = list.len();
+                    let what =
+                        format!("layer {layer} has {got} {what}; it must have {wanted} ({outputs} x {inputs})");
+                    return Err(ModelError::Encoding(what));
+                }
+            }
+            let value = |(row, column): (usize, usize)| match row {
+                0 => pair[1][column],
+                _ => pair[0][column * inputs + row - 1],
+            };
+            layers.push(Array2::from_shape_fn(size, value));
+        }
+        Self::new(layers)
+    }
+
     /// A model to start from, a function of shape and seed alone: biases 0, weights uniform.
     ///
     /// The bounds are chosen for raw features from 0 to 15 and gradients summed over the shard, as the original

@@ -3,14 +3,14 @@
 use super::counting::{self, Request};
 use crate::data::shared::Blob;
 use crate::data::{Dataset, encode};
-use crate::jobs::inference::Models;
-use crate::jobs::{Corpus, Effect, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, Workbench, training};
+use crate::jobs::{Corpus, Job, JobError, JobKind, Shard, TaskInput, TaskSpec, training};
 use crate::ledger::{CorpusRef, JobOrder, ShardRef};
+use crate::local;
 use crate::model;
 use crate::model::{Measured, Model};
 use crate::types::Digest;
 use ndarray::Array2;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,36 +117,14 @@ impl Workload {
     /// Does the job without any cluster: the SHA-256 of its weights.
     fn do_straight(&mut self, mut job: Box<dyn Job>) -> Result<Digest, JobError> {
         let failed = |reason: String| JobError::Data { shard: "the simulated job".to_owned(), reason };
-        let mut effects = VecDeque::new();
-        loop {
-            let tasks = job.take_ready(usize::MAX);
-            if self.tasks.0 == 0 {
-                let costs = tasks.iter().map(|task| task.cost);
-                self.tasks = (tasks.len() as u32, costs.clone().sum(), costs.fold(0.0, f64::max));
-            }
-            if tasks.is_empty() && effects.is_empty() {
-                return Err(failed("it comes to no end".to_owned()));
-            }
-            for task in tasks {
-                let output = (self.kind.run)(
-                    &task.parameters,
-                    &self.inputs(&task),
-                    &Workbench::bare(&|| true, &Models::new(0)),
-                );
-                let output = output.map_err(|e| failed(e.to_string()))?;
-                effects.extend(job.complete(task.id, &output).map_err(|e| failed(e.to_string()))?);
-            }
-            while let Some(effect) = effects.pop_front() {
-                match effect {
-                    Effect::Evaluate { round, model, validation } => {
-                        effects.extend(job.evaluated(round, &measure(&model, &validation).map_err(failed)?));
-                    }
-                    Effect::Failed { reason } => return Err(failed(reason)),
-                    Effect::Finished { weights, .. } => return Ok(weights),
-                    Effect::Save | Effect::SaveSoon | Effect::Closed { .. } => {}
-                }
-            }
-        }
+        let first = job.take_ready(usize::MAX);
+        let costs = first.iter().map(|task| task.cost);
+        self.tasks = (first.len() as u32, costs.clone().sum(), costs.fold(0.0, f64::max));
+        let find = |input: &TaskInput| self.blobs.get(&input.digest()).cloned();
+        let around =
+            local::Surroundings { find: &find, clock: &|| 0.0, keep_going: &|| true, told: &mut |_, _| () };
+        let done = local::run_from(self.kind, job, first, around).map_err(|e| failed(e.to_string()))?;
+        Ok(done.weights)
     }
 }
 

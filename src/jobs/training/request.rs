@@ -206,7 +206,8 @@ impl TrainingRequest {
 }
 
 impl Stopping {
-    fn check(&self) -> Result<(), JobError> {
+    /// Fails if a limit is out of its range.
+    pub(in crate::jobs) fn check(&self) -> Result<(), JobError> {
         if let Some(error) = self.target_error.filter(|error| !(error.is_finite() && *error >= 0.0)) {
             return range("target error", error, "0 or more");
         }

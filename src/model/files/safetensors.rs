@@ -50,6 +50,15 @@ impl Model {
         arrays::move_scaling(&mut arrays, &mut form)?;
         description::join(arrays::to_weights(&arrays)?, form, notes)
     }
+
+    /// The notes of a file, without a look at its weights.
+    ///
+    /// # Errors
+    /// The bytes are not safetensors, or what they tell of a model cannot be read.
+    pub fn notes_of_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, String>, ModelError> {
+        let (_, text) = decode(bytes)?;
+        Ok(text.map(|text| description::read(&text)).transpose()?.map(|(_, notes)| notes).unwrap_or_default())
+    }
 }
 
 /// The bytes of a file with these tensors, in this order, and this text.

@@ -34,7 +34,7 @@ impl<F: Fn(f64, f64, f64) -> f64 + Send> Rule<2> for Adaptive<F> {
         [0.0, self.tau * self.tau]
     }
 
-    fn next(&self, [m, v]: [f64; 2], change: f64) -> ([f64; 2], f64) {
+    fn next(&self, _: u64, [m, v]: [f64; 2], change: f64) -> ([f64; 2], f64) {
         let m = self.beta1 * m + (1.0 - self.beta1) * change;
         let v = (self.square)(v, change * change, self.beta2);
         ([m, v], self.rate * m / (v.sqrt() + self.tau))

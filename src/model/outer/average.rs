@@ -21,7 +21,7 @@ impl Rule<0> for Average {
         []
     }
 
-    fn next(&self, _: [f64; 0], change: f64) -> ([f64; 0], f64) {
+    fn next(&self, _: u64, _: [f64; 0], change: f64) -> ([f64; 0], f64) {
         ([], self.rate * change)
     }
 }

@@ -11,8 +11,14 @@ pub(super) trait Rule<const N: usize>: Send {
     /// The moments before the first round.
     fn first(&self) -> [f64; N];
 
-    /// The moments after a round that would change the weight by `change`, and what is added to the weight.
-    fn next(&self, moments: [f64; N], change: f64) -> ([f64; N], f64);
+    /// The moments after a round that would change the weight by `change`, and what is added to the weight; `step` rounds
+    /// were before it, if the rule counts them, else 0.
+    fn next(&self, step: u64, moments: [f64; N], change: f64) -> ([f64; N], f64);
+
+    /// Whether what it does depends on how many rounds there were.
+    fn counts(&self) -> bool {
+        false
+    }
 
     /// Whether moments could be those of a weight.
     fn fits(&self, _moments: [f64; N]) -> bool {
@@ -24,13 +30,15 @@ pub(super) trait Rule<const N: usize>: Send {
 pub(super) struct Elementwise<R, const N: usize> {
     row: OuterRow,
     rule: R,
+    /// Rounds so far, if the rule counts them.
+    steps: u64,
     /// For each weight, once there was a round.
     moments: Option<(Shape, Vec<Array2<[f64; N]>>)>,
 }
 
 impl<R: Rule<N>, const N: usize> Elementwise<R, N> {
     pub(super) fn new(row: OuterRow, rule: R) -> Self {
-        Self { row, rule, moments: None }
+        Self { row, rule, steps: 0, moments: None }
     }
 
     fn fresh(&self, shape: &Shape) -> Vec<Array2<[f64; N]>> {
@@ -47,10 +55,10 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
         {
             return Err(ModelError::ShapesDiffer { left: left.clone(), right: shape });
         }
-        let known = self.moments.is_some();
+        let (step, known) = (self.steps, self.moments.is_some());
         let mut moments = self.moments.take().map_or_else(|| self.fresh(&shape), |(_, moments)| moments);
         let next = |m: &[f64; N], &x: &f32, &change: &f64| {
-            let (moments, step) = self.rule.next(*m, change);
+            let (moments, step) = self.rule.next(step, *m, change);
             // A moment that is lost makes the weight fail the check.
             if moments.iter().all(|m| m.is_finite()) { (f64::from(x) + step) as f32 } else { f32::NAN }
         };
@@ -59,8 +67,9 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
         if after.is_ok() {
             // Computed again rather than kept: a step that fails changes nothing, and none needs the moments twice.
             for (moments, change) in moments.iter_mut().zip(change.layers()) {
-                Zip::from(moments).and(change).for_each(|m, &change| *m = self.rule.next(*m, change).0);
+                Zip::from(moments).and(change).for_each(|m, &change| *m = self.rule.next(step, *m, change).0);
             }
+            self.steps += u64::from(self.rule.counts());
         }
         if known || after.is_ok() {
             self.moments = Some((shape, moments));
@@ -86,7 +95,7 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
             .moments
             .iter()
             .flat_map(|all| names.clone().map(move |(place, name)| ((*name).to_owned(), moment(place, all))));
-        OuterState { outer: self.row.name.to_owned(), moments: moments.collect() }
+        OuterState { outer: self.row.name.to_owned(), steps: self.steps, moments: moments.collect() }
     }
 
     fn restore(&mut self, state: &OuterState) -> Result<(), ModelError> {
@@ -94,8 +103,11 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
         if state.outer != self.row.name {
             return wrong(format!("it is of {}, not {}", state.outer, self.row.name));
         }
+        if state.steps > 0 && !self.rule.counts() {
+            return wrong(format!("it has made {} steps, which {} does not count", state.steps, self.row.name));
+        }
         let Some((_, first)) = state.moments.first() else {
-            self.moments = None;
+            (self.moments, self.steps) = (None, state.steps);
             return Ok(());
         };
         let names: Vec<&str> = state.moments.iter().map(|(name, _)| name.as_str()).collect();
@@ -113,7 +125,7 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
         if let Some(bad) = all.iter().flatten().find(|moments| !self.rule.fits(**moments)) {
             return wrong(format!("no weight has the moments {bad:?}"));
         }
-        self.moments = Some((shape, all));
+        (self.moments, self.steps) = (Some((shape, all)), state.steps);
         Ok(())
     }
 }

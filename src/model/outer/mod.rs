@@ -6,6 +6,7 @@
 mod adam;
 mod adaptive;
 mod average;
+mod delayed_nesterov;
 mod elementwise;
 mod momentum;
 mod nesterov;
@@ -62,7 +63,8 @@ impl OuterRow {
 }
 
 /// All outer optimisers. To add one, write its file and add its row.
-pub static OUTERS: &[OuterRow] = &[average::ROW, momentum::ROW, nesterov::ROW, adam::ROW, yogi::ROW];
+pub static OUTERS: &[OuterRow] =
+    &[average::ROW, momentum::ROW, nesterov::ROW, adam::ROW, yogi::ROW, delayed_nesterov::ROW];
 
 /// An outer optimiser and its numbers; each uses those it knows. What is left out of its JSON, except the name, is as
 /// [`OuterSettings::named`] has it.
@@ -74,7 +76,7 @@ pub struct OuterSettings {
     /// The rate of its steps, above 0, at most 1e6; `None` is that of its row.
     #[serde(default)]
     pub rate: Option<f64>,
-    /// For `momentum` and `nesterov`; from 0, below 1.
+    /// For `momentum`, `nesterov` and `delayed-nesterov`; from 0, below 1.
     #[serde(default = "customary::momentum")]
     pub momentum: f64,
     /// For `adam` and `yogi`: of the mean of the changes; from 0, below 1.
@@ -86,6 +88,12 @@ pub struct OuterSettings {
     /// For `adam` and `yogi`: how little they adapt; above 0, at most 1.
     #[serde(default = "customary::tau")]
     pub tau: f64,
+    /// For `delayed-nesterov`: the momentum moves once in so many steps; from 1 to 65536.
+    #[serde(default = "customary::delay")]
+    pub delay: u32,
+    /// For `delayed-nesterov`: the share of the momentum's step that is taken at each step between; from 0 to 1 / delay.
+    #[serde(default)]
+    pub activation: f64,
 }
 
 /// Numbers for those who give none.
@@ -106,6 +114,10 @@ mod customary {
     pub fn tau() -> f64 {
         1e-3
     }
+    /// Liu et al. 2024 have the number of workers; they have four of them.
+    pub fn delay() -> u32 {
+        4
+    }
 }
 
 impl Default for OuterSettings {
@@ -117,7 +129,7 @@ impl Default for OuterSettings {
 
 impl OuterSettings {
     /// The outer optimiser of this name with the customary numbers: its own rate, momentum 0.9, beta1 0.9, beta2 0.99,
-    /// tau 1e-3.
+    /// tau 1e-3, delay 4, activation 0.
     pub fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -126,6 +138,8 @@ impl OuterSettings {
             beta1: customary::beta1(),
             beta2: customary::beta2(),
             tau: customary::tau(),
+            delay: customary::delay(),
+            activation: 0.0,
         }
     }
 
@@ -156,7 +170,10 @@ impl OuterSettings {
         setting("momentum", self.momentum, "from 0, below 1", share(self.momentum))?;
         setting("beta1", self.beta1, "from 0, below 1", share(self.beta1))?;
         setting("beta2", self.beta2, "from 0, below 1", share(self.beta2))?;
-        setting("tau", self.tau, "above 0 and at most 1", self.tau > 0.0 && self.tau <= 1.0)
+        setting("tau", self.tau, "above 0 and at most 1", self.tau > 0.0 && self.tau <= 1.0)?;
+        setting("delay", self.delay.into(), "from 1 to 65536", (1..=65_536).contains(&self.delay))?;
+        let activation = (0.0..=1.0 / f64::from(self.delay)).contains(&self.activation);
+        setting("activation", self.activation, "from 0 to 1 / delay", activation)
     }
 
     /// One that has seen no round yet.

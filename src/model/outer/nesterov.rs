@@ -24,7 +24,7 @@ impl Rule<1> for Nesterov {
         [0.0]
     }
 
-    fn next(&self, [velocity]: [f64; 1], change: f64) -> ([f64; 1], f64) {
+    fn next(&self, _: u64, [velocity]: [f64; 1], change: f64) -> ([f64; 1], f64) {
         let velocity = self.momentum * velocity + change;
         ([velocity], self.rate * (change + self.momentum * velocity))
     }

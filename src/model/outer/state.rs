@@ -1,6 +1,6 @@
 //! Owns what an outer optimiser keeps between rounds, and its form as bytes.
 //!
-//! A line of JSON, `{"outer": name, "sizes": [features, ..., classes], "moments": [name, ...]}`, and then the numbers of
+//! A line of JSON, `{"outer": name, "steps": n, "sizes": [features, ..., classes], "moments": [name, ...]}` (without steps if they are not counted), and then the numbers of
 //! each moment, as little-endian doubles in the order of the layers and of their rows. JSON alone would not do: it is
 //! not read back to the last bit.
 
@@ -17,6 +17,8 @@ const MAX_HEADER: usize = 4096;
 pub struct OuterState {
     /// The optimiser's name.
     pub outer: String,
+    /// Rounds so far, of one that counts them; else 0.
+    pub steps: u64,
     /// Its moments with their names, of the weights' shape; none before the first round.
     pub moments: Vec<(String, Mlp<f64>)>,
 }
@@ -25,8 +27,14 @@ pub struct OuterState {
 #[serde(deny_unknown_fields)]
 struct Header {
     outer: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    steps: u64,
     sizes: Vec<usize>,
     moments: Vec<String>,
+}
+
+fn is_zero(steps: &u64) -> bool {
+    *steps == 0
 }
 
 impl OuterState {
@@ -34,8 +42,12 @@ impl OuterState {
     pub fn to_bytes(&self) -> Vec<u8> {
         let sizes = self.moments.first().map(|(_, moment)| moment.shape().sizes().to_vec());
         let names = self.moments.iter().map(|(name, _)| name.clone());
-        let header =
-            Header { outer: self.outer.clone(), sizes: sizes.unwrap_or_default(), moments: names.collect() };
+        let header = Header {
+            outer: self.outer.clone(),
+            steps: self.steps,
+            sizes: sizes.unwrap_or_default(),
+            moments: names.collect(),
+        };
         // Strings and numbers can always be written.
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
         bytes.push(b'\n');
@@ -71,6 +83,6 @@ impl OuterState {
             moment.check_finite()?;
             moments.push((name, moment));
         }
-        Ok(Self { outer: header.outer, moments })
+        Ok(Self { outer: header.outer, steps: header.steps, moments })
     }
 }

@@ -42,7 +42,7 @@ fn five_rounds(outer: &mut dyn Outer, first: &Mlp<f32>) -> Vec<Mlp<f32>> {
 
 /// The weights after the changes 0.1, -0.2 and 0.05 of a weight 0.5, worked out by hand; of the adaptive ones with beta1
 /// 0.5, beta2 0.75, tau 0.1 and rate 0.1.
-const BY_HAND: [(&str, Option<f64>, [f64; 3]); 5] = [
+const BY_HAND: [(&str, Option<f64>, [f64; 3]); 6] = [
     ("average", None, [0.6, 0.4, 0.45]),
     // v: 0.1, -0.11, -0.049
     ("momentum", None, [0.6, 0.49, 0.441]),
@@ -52,13 +52,24 @@ const BY_HAND: [(&str, Option<f64>, [f64; 3]); 5] = [
     ("adam", Some(0.1), [0.525, 0.492_712_4, 0.486_959_0]),
     // The same m; v: 0.01 (the square is as large: no move), 0.02, 0.019375
     ("yogi", Some(0.1), [0.525, 0.493_934_0, 0.488_708_1]),
+    // With delay 2 and activation 0.25, so that the share is 0.75: buffer 0.1, then -0.1 and v = -0.05; 0.05
+    // 0.05; 0.675 * -0.05 - 0.1; 0.225 * -0.05 + 0.025
+    ("delayed-nesterov", Some(1.0), [0.55, 0.416_25, 0.43]),
 ];
 
 #[test]
 fn small_numbers_are_as_worked_out_by_hand() {
     assert_eq!(OUTERS.len(), BY_HAND.len());
     for (name, rate, expected) in BY_HAND {
-        let settings = OuterSettings { rate, beta1: 0.5, beta2: 0.75, tau: 0.1, ..OuterSettings::named(name) };
+        let settings = OuterSettings {
+            rate,
+            beta1: 0.5,
+            beta2: 0.75,
+            tau: 0.1,
+            delay: 2,
+            activation: 0.25,
+            ..OuterSettings::named(name)
+        };
         let mut outer = settings.start().unwrap();
         let mut weights = scalar::<f32>(0.5);
         for (change, expected) in [0.1, -0.2, 0.05].into_iter().zip(expected) {
@@ -74,9 +85,10 @@ fn recurrence(settings: &OuterSettings, before: f32, changes: &[f64]) -> Vec<f32
     let rate = settings.rate.unwrap_or(settings.row().unwrap().rate);
     let (mu, tau) = (settings.momentum, settings.tau);
     let (mut m, mut v) = (0.0, tau * tau);
+    let (n, c, mut sum) = (f64::from(settings.delay), settings.activation, 0.0);
     let mut weight = before;
     let mut weights = Vec::new();
-    for &change in changes {
+    for (step, &change) in changes.iter().enumerate() {
         let gradient = -change;
         let down = match settings.name.as_str() {
             "average" => rate * gradient,
@@ -87,6 +99,14 @@ fn recurrence(settings: &OuterSettings, before: f32, changes: &[f64]) -> Vec<f32
             "nesterov" => {
                 m = mu * m + gradient;
                 rate * (gradient + mu * m)
+            }
+            "delayed-nesterov" => {
+                sum += gradient;
+                let last = (step + 1) % settings.delay as usize == 0;
+                if last {
+                    m = mu * m + std::mem::take(&mut sum) / n;
+                }
+                rate * (if last { 1.0 - c * n + c } else { c } * mu * m + gradient / n)
             }
             name => {
                 m = settings.beta1 * m + (1.0 - settings.beta1) * gradient;
@@ -112,9 +132,11 @@ proptest! {
         changes in prop::collection::vec(-1.0_f64..1.0, 5),
         rate in prop::option::of(0.001_f64..2.0),
         (momentum, beta1, beta2, tau) in (0.0_f64..1.0, 0.0_f64..1.0, 0.0_f64..1.0, 1e-6_f64..1.0),
+        (delay, activation) in (1_u32..5, 0.0_f64..=1.0),
     ) {
         for row in OUTERS {
-            let settings = OuterSettings { name: row.name.to_owned(), rate, momentum, beta1, beta2, tau };
+            let settings = OuterSettings { name: row.name.to_owned(), rate, momentum, beta1, beta2, tau, delay,
+                activation: activation / f64::from(delay) };
             let expected = recurrence(&settings, before, &changes);
             let mut outer = settings.start().unwrap();
             let mut weights = scalar::<f32>(before.into());
@@ -225,7 +247,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
 fn states_are_checked() {
     let moment =
         |name: &str, value: f64| (name.to_owned(), Mlp::new(vec![Array2::from_elem((2, 1), value)]).unwrap());
-    let state = |outer: &str, moments: Vec<_>| OuterState { outer: outer.to_owned(), moments };
+    let state = |outer: &str, moments: Vec<_>| OuterState { outer: outer.to_owned(), steps: 0, moments };
     let mut adam = start("adam");
     adam.step(&scalar(0.5), &scalar(0.1)).unwrap();
     let good = adam.state();
@@ -267,12 +289,20 @@ fn settings_are_checked() {
     assert_eq!(OuterSettings::default().name, "average");
     assert!(serde_json::from_str::<OuterSettings>(r#"{"name": "adam", "epsilon": 1}"#).is_err());
     for (json, expected) in [
-        (r#"{"name": "sgd"}"#, "no outer optimiser 'sgd'; choose from average, momentum, nesterov, adam, yogi"),
+        (
+            r#"{"name": "sgd"}"#,
+            "no outer optimiser 'sgd'; choose from average, momentum, nesterov, adam, yogi, delayed-nesterov",
+        ),
         (r#"{"name": "average", "rate": 0}"#, "rate is 0; it must be above 0 and at most 1e6"),
         (r#"{"name": "average", "rate": 1e7}"#, "rate is 10000000"),
         (r#"{"name": "momentum", "momentum": 1}"#, "momentum is 1; it must be from 0, below 1"),
         (r#"{"name": "adam", "beta1": -0.1}"#, "beta1 is -0.1"),
         (r#"{"name": "adam", "beta2": 1}"#, "beta2 is 1"),
+        (r#"{"name": "delayed-nesterov", "delay": 0}"#, "delay is 0"),
+        (
+            r#"{"name": "delayed-nesterov", "activation": 0.3}"#,
+            "activation is 0.3; it must be from 0 to 1 / delay",
+        ),
         (r#"{"name": "yogi", "tau": 0}"#, "tau is 0; it must be above 0 and at most 1"),
     ] {
         let error = serde_json::from_str::<OuterSettings>(json).unwrap().start().err().unwrap().to_string();

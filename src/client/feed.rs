@@ -1,0 +1,397 @@
+//! Owns feeding: the rows of a text stream into the queue of a job, chunk by chunk, and what the job says of them.
+
+use super::{ClientError, Leader, Share, Submitted, Work};
+use crate::data::{self, Classes, DataError, Dataset, Encoded, Table};
+use crate::rpc::{self, Address, Dialer};
+use crate::types::Digest;
+use crate::wire::blobs::TBlobStoreSyncClient;
+use crate::wire::coordinator::{Heard, JobRequest, JobState, Shard, TCoordinatorSyncClient};
+use rand::seq::SliceRandom;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use thrift::OrderedFloat;
+
+/// How long one call waits for room in the queue, in milliseconds.
+const WAIT_MS: i32 = 2_000;
+/// How long the answer to it may take in all.
+const ANSWER: Duration = Duration::from_secs(40);
+/// The longest line, in bytes.
+const LONGEST_LINE: u64 = 1 << 24;
+/// Rows from which moments are taken, and rows to measure on, at most.
+const MOST_SAMPLED: usize = 50_000;
+
+/// A text whose rows are to be fed.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// The file: rows with their labels last.
+    pub path: PathBuf,
+    /// Passes over it.
+    pub epochs: u32,
+    /// Rows of a chunk.
+    pub chunk: usize,
+    /// Each so manyth row is kept back to measure on, if there is no other file for that; at least 2.
+    pub held_out: Option<usize>,
+    /// Whether the last column is a value to be learnt, not a label.
+    pub values: bool,
+    /// Chunks are shuffled by this, if at all.
+    pub shuffle: Option<u64>,
+}
+
+/// What is known of a text after its first reading.
+pub struct Survey {
+    /// Rows to learn from.
+    pub rows: u64,
+    /// Its labels; `None` if values are to be learnt.
+    pub classes: Option<Classes>,
+    /// Some of the rows to learn from.
+    pub sample: Dataset,
+    /// Those that are kept back.
+    pub held_out: Option<Dataset>,
+}
+
+/// How far feeding is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fed {
+    /// Rows that the job has taken.
+    pub sent: u64,
+    /// Rows that were learnt from and never will be again.
+    pub acknowledged: u64,
+    /// Rows that wait.
+    pub waiting: u64,
+    /// The version of the model.
+    pub version: u64,
+}
+
+/// Lines of a text, without its header.
+struct Lines {
+    input: BufReader<File>,
+    path: PathBuf,
+    /// Lines read.
+    read: u64,
+    /// Rows read, to know which are kept back.
+    rows: usize,
+    header: bool,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self, ClientError> {
+        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+        Ok(Self {
+            input: BufReader::with_capacity(1 << 20, file),
+            path: path.to_owned(),
+            read: 0,
+            rows: 0,
+            header: true,
+        })
+    }
+
+    /// The next line that is not blank, with its end; `None` at the text's.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut self.input).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            if read.map_err(|e| unreadable(&self.path, &e))? == 0 {
+                return Ok(None);
+            }
+            self.read += 1;
+            if self.read == 1 && line.starts_with(b"\xef\xbb\xbf") {
+                line.drain(..3);
+            }
+            if line.last() != Some(&b'\n') {
+                line.push(b'\n');
+            }
+            if line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            if std::mem::take(&mut self.header) && self.is_header(&line) {
+                continue;
+            }
+            self.rows += 1;
+            return Ok(Some(line));
+        }
+    }
+
+    /// The first line is a header if it is no row, and is one above the row that follows.
+    fn is_header(&self, line: &[u8]) -> bool {
+        data::parse_table("", line).is_err()
+    }
+
+    /// The next lines to learn from, so many at most, and those kept back in between; `None` at the end.
+    fn chunk(&mut self, feed: &Feed) -> Result<Option<(Vec<Vec<u8>>, Vec<u8>)>, ClientError> {
+        let (mut lines, mut held) = (Vec::with_capacity(feed.chunk), Vec::new());
+        while lines.len() < feed.chunk {
+            let Some(line) = self.next()? else { break };
+            match feed.held_out.is_some_and(|each| self.rows.is_multiple_of(each)) {
+                true => held.extend(line),
+                false => lines.push(line),
+            }
+        }
+        Ok((!lines.is_empty() || !held.is_empty()).then_some((lines, held)))
+    }
+
+    /// What errors call the lines up to here.
+    fn name(&self) -> String {
+        format!("{} (in the lines up to {})", self.path.display(), self.read)
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ClientError {
+    ClientError::Request(format!("cannot read {}: {error}", path.display()))
+}
+
+fn unfit(error: DataError) -> ClientError {
+    ClientError::Request(error.to_string())
+}
+
+/// Rows of one text, with labels or values.
+enum Rows {
+    Labelled(Table),
+    Valued(Dataset),
+}
+
+impl Feed {
+    /// Reads the text once: how many rows and which labels there are.
+    ///
+    /// # Errors
+    /// It cannot be read, or a line is no row.
+    pub fn survey(&self) -> Result<Survey, ClientError> {
+        let mut lines = Lines::open(&self.path)?;
+        let (mut rows, mut labels) = (0, BTreeSet::new());
+        let (mut sample, mut held) = (Vec::new(), Vec::new());
+        let (mut sampled, mut kept) = (0, 0);
+        while let Some((chunk, back)) = lines.chunk(self)? {
+            let count = chunk.len();
+            rows += count as u64;
+            let (text, name) = (chunk.concat(), lines.name());
+            for text in [&text, &back] {
+                if let Rows::Labelled(table) = self.parse(&name, text)? {
+                    labels.extend(table.labels().map(|(label, _)| label.to_owned()));
+                }
+            }
+            if sampled < MOST_SAMPLED {
+                sample.extend(text);
+                sampled += count;
+            }
+            if kept < MOST_SAMPLED {
+                kept += back.iter().filter(|&&byte| byte == b'\n').count();
+                held.extend(back);
+            }
+        }
+        let classes = match self.values {
+            true => None,
+            false => Some(Classes::from_labels(labels.iter().map(String::as_str)).map_err(unfit)?),
+        };
+        let name = self.path.display().to_string();
+        let held_out = match self.held_out {
+            Some(_) => Some(self.dataset(&name, &held, classes.as_ref())?),
+            None => None,
+        };
+        let sample = self.dataset(&name, &sample, classes.as_ref())?;
+        Ok(Survey { rows, classes, sample, held_out })
+    }
+
+    fn parse(&self, name: &str, text: &[u8]) -> Result<Rows, ClientError> {
+        if text.is_empty() {
+            return Ok(Rows::Valued(
+                Dataset::regression(ndarray::Array2::zeros((1, 1)), vec![0.0]).map_err(unfit)?,
+            ));
+        }
+        match self.values {
+            true => data::parse_values(name, text).map(Rows::Valued),
+            false => data::parse_table(name, text).map(Rows::Labelled),
+        }
+        .map_err(unfit)
+    }
+
+    fn dataset(&self, name: &str, text: &[u8], classes: Option<&Classes>) -> Result<Dataset, ClientError> {
+        if text.is_empty() {
+            return Err(ClientError::Request(format!("{name}: too few rows to learn from and to keep some back")));
+        }
+        match (self.parse(name, text)?, classes) {
+            (Rows::Labelled(table), Some(classes)) => table.into_dataset(classes).map_err(unfit),
+            (Rows::Valued(data), None) => Ok(data),
+            _ => Err(ClientError::Request(format!("{name}: labels and values do not go together"))),
+        }
+    }
+
+    /// Feeds a job all rows as often as there are epochs, and says that there are no more. What was taken before, from a
+    /// feeder of the same name with the same rows, is not taken again.
+    ///
+    /// # Errors
+    /// The text cannot be read, the coordinator cannot be reached or refuses, the job is over, or it was interrupted.
+    pub fn run(
+        &self,
+        job: &mut Submitted,
+        feeder: &str,
+        classes: Option<&Classes>,
+        interrupted: &dyn Fn() -> bool,
+        watcher: &mut dyn FnMut(&Fed),
+    ) -> Result<Fed, ClientError> {
+        let mut number = 0;
+        let mut fed = Fed::default();
+        for epoch in 0..self.epochs {
+            let mut lines = Lines::open(&self.path)?;
+            while let Some((mut chunk, _)) = lines.chunk(self)? {
+                if chunk.is_empty() {
+                    continue;
+                }
+                if let Some(seed) = self.shuffle {
+                    let mut random = ChaCha8Rng::seed_from_u64(seed);
+                    random.set_stream(u64::from(epoch) << 32 | number);
+                    random.next_u32();
+                    chunk.shuffle(&mut random);
+                }
+                let rows = self.dataset(&lines.name(), &chunk.concat(), classes)?;
+                let heard = give(job, feeder, number, &rows, interrupted)?;
+                fed.sent += rows.rows() as u64;
+                fed.note(&heard);
+                watcher(&fed);
+                number += 1;
+            }
+        }
+        let heard = say(job, feeder, 0, "", interrupted)?;
+        fed.note(&heard);
+        watcher(&fed);
+        Ok(fed)
+    }
+}
+
+impl Fed {
+    fn note(&mut self, heard: &Heard) {
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        (self.acknowledged, self.waiting) = (count(heard.acknowledged), count(heard.waiting));
+        self.version = count(heard.version);
+    }
+}
+
+/// Puts a chunk and has the job take it, waiting as long as its queue is full.
+fn give(
+    job: &mut Submitted,
+    feeder: &str,
+    number: u64,
+    rows: &Dataset,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Heard, ClientError> {
+    let bytes = Encoded::of(rows);
+    let digest = bytes.digest();
+    loop {
+        let go_on = || !interrupted();
+        job.leader.call(&go_on, |client| {
+            let missing = client.call(|c| c.missing_blobs(vec![digest.to_string()]))?;
+            match missing.is_empty() {
+                true => Ok(()),
+                false => {
+                    let copy = |start: usize, most: usize| bytes.copy(start, most);
+                    rpc::put_blob_in_parts(client, &digest, bytes.len(), &copy, &mut |_| ())
+                }
+            }
+        })?;
+        let heard = say(job, feeder, number, &digest.to_string(), interrupted)?;
+        if heard.is_taken {
+            return Ok(heard);
+        }
+    }
+}
+
+/// One word to the job; an empty digest says that there are no more rows.
+fn say(
+    job: &mut Submitted,
+    feeder: &str,
+    number: u64,
+    digest: &str,
+    interrupted: &dyn Fn() -> bool,
+) -> Result<Heard, ClientError> {
+    if interrupted() {
+        return Err(ClientError::Detached { job: job.job.clone() });
+    }
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    let name = job.job.clone();
+    let heard = job.leader.call(&|| !interrupted(), |client| {
+        let (name, feeder, digest) = (name.clone(), feeder.to_owned(), digest.to_owned());
+        client.call_within(ANSWER, |c| c.feed(name, feeder, number, digest, WAIT_MS))
+    });
+    match heard {
+        Ok(heard) => Ok(heard),
+        // A job that has ended by itself says why better than that it takes no more.
+        Err(error) => match ended(job) {
+            Some(reason) => Err(ClientError::Failed { job: job.job.clone(), reason }),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// Why a job takes no more rows, if it has ended.
+fn ended(job: &mut Submitted) -> Option<String> {
+    let name = job.job.clone();
+    let status = job.leader.call(&|| true, |client| client.call(|c| c.watch(name.clone(), 0, 0, 0))).ok()?;
+    match status.state {
+        JobState::RUNNING => None,
+        JobState::DONE => Some("it was done before all rows were fed, by what it was asked".to_owned()),
+        _ => Some(status.notice),
+    }
+}
+
+/// A job with a queue, to be fed.
+pub struct QueueOrder<'a> {
+    /// The coordinators, of which one leads.
+    pub coordinators: &'a [Address],
+    /// How long to look for one that leads.
+    pub reconnect: Duration,
+    /// What it is called: the file's path.
+    pub name: String,
+    /// What to train.
+    pub work: Work,
+    /// Its part of the nodes.
+    pub share: Share,
+    /// Let the job fail after this long without progress.
+    pub give_up_after: Option<Duration>,
+}
+
+/// Submits a job that is to be fed: its only shard is a sample of the rows.
+///
+/// # Errors
+/// The coordinator cannot be reached or refuses.
+pub fn submit(
+    order: &QueueOrder<'_>,
+    sample: &Dataset,
+    validation: &Dataset,
+    classes: &[String],
+) -> Result<Submitted, ClientError> {
+    let start = Instant::now();
+    let mut leader = Leader::find(order.coordinators, Dialer::default(), order.reconnect)?;
+    let put = |leader: &mut Leader, name: &str, data: &Dataset| -> Result<Shard, ClientError> {
+        let bytes = Encoded::of(data);
+        let digest: Digest = bytes.digest();
+        leader.call(&|| true, |client| {
+            let copy = |start: usize, most: usize| bytes.copy(start, most);
+            rpc::put_blob_in_parts(client, &digest, bytes.len(), &copy, &mut |_| ())
+        })?;
+        Ok(Shard { name: name.to_owned(), digest: digest.to_string(), rows: data.rows() as i64 })
+    };
+    let shards = vec![put(&mut leader, "sample", sample)?];
+    let validation = put(&mut leader, "validation", validation)?;
+    let request = JobRequest {
+        kind: order.work.kind().name.to_owned(),
+        parameters: order.work.parameters()?,
+        dataset: order.name.clone(),
+        shards,
+        validation: Some(validation),
+        classes: classes.to_vec(),
+        give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
+        values: classes.is_empty().then_some(true),
+        request_id: Some(format!("{:032x}", rand::random::<u128>())),
+        weight: Some(OrderedFloat(order.share.weight)),
+        priority: Some(order.share.priority),
+    };
+    let job = leader.call(&|| true, |client| client.call(|c| c.submit(request.clone())));
+    let job = job.map_err(|e| match e {
+        rpc::RpcError::Remote { address, reason } => ClientError::Refused { address, reason },
+        other => other.into(),
+    })?;
+    Ok(Submitted { job, leader, start })
+}

@@ -1,0 +1,82 @@
+//! Owns the node's side: some mini-batches of the stream and a version of the model become the change of its weights.
+
+use super::order::Order;
+use crate::data::Part;
+use crate::data::shared::Blob;
+use crate::jobs::training::TrainingMetrics;
+use crate::jobs::{TaskError, TaskOutput, Workbench};
+use crate::model::{self, Learning, Model, ModelError, Place};
+use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::sync::Arc;
+
+/// What a task is told, beside its rows and the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamTask {
+    /// How.
+    pub learning: Learning,
+    /// Where the task stands in its job.
+    pub place: Place,
+    /// Its first row, in the epoch's order; or in the order of the data, if there is no epoch.
+    pub first_row: u64,
+    /// How many rows it takes.
+    pub rows: u64,
+    /// The epoch whose order counts, from 0: all rows of the data, by the job's seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u32>,
+}
+
+/// Does a task: inputs are data sets and then the model, the output is the change of the weights.
+pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench) -> Result<TaskOutput, TaskError> {
+    let task: StreamTask = serde_json::from_str(parameters).map_err(|e| impossible("parameters", &e))?;
+    let Some((model, sets)) = inputs.split_last().filter(|(_, sets)| !sets.is_empty()) else {
+        return Err(impossible("inputs", &format!("{} given, not rows and a model", inputs.len())));
+    };
+    let before = Model::from_safetensors(model.bytes()).map_err(|e| impossible("model", &e))?;
+    let dataset = |set: &Arc<Blob>| set.dataset(before.classes()).map_err(|e| impossible("rows", &e));
+    let sets = sets.iter().map(dataset).collect::<Result<Vec<_>, _>>()?;
+    let part = rows(&task, sets)?;
+    task.learning.check().map_err(|e| impossible("parameters", &e))?;
+    let mut after = before.weights.clone();
+    let learned = model::learn(&mut after, &before.form, &part, &task.learning, &task.place, workbench.keep_going)
+        .map_err(failed)?;
+    let metrics = TrainingMetrics {
+        training_error: learned.error,
+        rows: task.rows,
+        epochs: task.learning.epochs,
+        loss: Some(learned.loss),
+    };
+    let metrics = serde_json::to_string(&metrics).map_err(|e| impossible("metrics", &e))?;
+    let change = after.minus(&before.weights).map_err(|e| impossible("weights", &e))?;
+    Ok(TaskOutput { bytes: change.to_safetensors(None), metrics })
+}
+
+fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part, TaskError> {
+    let all: u64 = sets.iter().map(|set| set.rows() as u64).sum();
+    let end = task.first_row.checked_add(task.rows).filter(|&end| task.rows > 0 && end <= all);
+    let end = end.ok_or_else(|| {
+        let StreamTask { first_row, rows, .. } = task;
+        impossible("rows", &format!("there are {all}, which is less than {rows} from row {first_row} on"))
+    })?;
+    let part = match task.epoch {
+        Some(epoch) if u32::try_from(all).is_ok() => {
+            let order = Order::new(task.place.seed, epoch, all);
+            Part::chosen(sets, (task.first_row..end).map(|place| order.row(place) as u32).collect())
+        }
+        Some(_) => None,
+        None => Part::new(sets, task.first_row as usize, task.rows as usize),
+    };
+    part.ok_or_else(|| impossible("rows", &"the data sets do not fit together, or are too many rows"))
+}
+
+fn failed(error: ModelError) -> TaskError {
+    match error {
+        ModelError::Interrupted { .. } => TaskError::Abandoned,
+        other => TaskError::Impossible(other.to_string()),
+    }
+}
+
+fn impossible(what: &str, why: &dyn Display) -> TaskError {
+    TaskError::Impossible(format!("{what}: {why}"))
+}

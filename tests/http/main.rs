@@ -1,0 +1,6 @@
+//! HTTP on the coordinator.
+
+mod answers;
+mod client;
+mod served;
+mod updates;
