@@ -184,7 +184,7 @@ fn coordinators(hosts: &str, port: u16) -> Result<Vec<Address>, RpcError> {
 }
 
 /// Tells where a job is to be found again.
-fn detached(job: &str, json: bool) -> Result<(), Failure> {
+pub(super) fn detached(job: &str, json: bool) -> Result<(), Failure> {
     if json {
         return output::line(&serde_json::json!({ "job": job }).to_string());
     }
@@ -198,7 +198,7 @@ pub(super) fn write_model(path: &Path, model: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Writes a file whole or not at all: one that was there before stays until then.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         let mut file =
@@ -221,7 +221,7 @@ fn extension(path: &Path) -> &str {
     path.extension().and_then(|end| end.to_str()).unwrap_or_default()
 }
 
-fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
+pub(super) fn check_writable(flag: &str, path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     anyhow::ensure!(!path.is_dir(), "{flag} {shown}: it is a directory");
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

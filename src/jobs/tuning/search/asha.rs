@@ -59,23 +59,19 @@ impl Search for Asha {
         let last = rung + 1 >= self.rungs.len();
         let Some(rung) = self.rungs.get_mut(rung).filter(|_| !last) else { return Verdict::default() };
         rung.reported += 1;
+        rung.others.extend(badness.map(|badness| Placed(badness, trial)));
+        let promised = rung.reported / self.reduction;
         // All that were among the best before have gone on.
         let mut entered = Vec::new();
-        if let Some(badness) = badness {
-            rung.best.insert(Placed(badness, trial));
-            entered.push(Placed(badness, trial));
-        }
-        let promised = rung.reported / self.reduction;
-        while rung.best.len() > promised
-            && let Some(worst) = rung.best.pop_last()
+        while let Some(&next) = rung.others.first()
+            && (rung.best.len() < promised || rung.best.last().is_some_and(|worst| next < *worst))
         {
-            rung.others.insert(worst);
-        }
-        while rung.best.len() < promised
-            && let Some(next) = rung.others.pop_first()
-        {
+            rung.others.pop_first();
             rung.best.insert(next);
             entered.push(next);
+            if rung.best.len() > promised {
+                rung.others.extend(rung.best.pop_last());
+            }
         }
         entered.retain(|placed| rung.best.contains(placed) && rung.promoted.insert(placed.1));
         entered.sort_unstable();
