@@ -2,7 +2,7 @@
 
 use super::{Failure, Run, model_file, output, table};
 use crate::ingest;
-use crate::model::{self, Answers, Confused, Measured};
+use crate::model::{Answers, Confused, Measured};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ Examples:
   roundtable evaluate letters.safetensors letters/validate_letters.txt
   roundtable evaluate letters.onnx letters/validate_letters.txt --json")]
 pub(super) struct Evaluate {
-    /// The model, as `client --model-out` writes it: .safetensors, .onnx or .npz
+    /// The model, as `client --model-out` writes it: .safetensors, .onnx or .npz; or a random forest: .safetensors
     model: PathBuf,
     /// The rows, comma-separated; the last column is the label, or the value if the model tells values
     csv: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Evaluate {
 impl Run for Evaluate {
     fn run(self) -> Result<(), Failure> {
         let model = model_file::read(&self.model).map_err(Failure::Input)?;
-        let classes = model_file::classes(&model).unwrap_or_default();
+        let classes = model.classes().unwrap_or_default();
         let data = match classes.len() {
             0 => ingest::load_values(&self.csv),
             _ => ingest::load_labelled(&self.csv, &classes),
@@ -37,7 +37,7 @@ impl Run for Evaluate {
         let data = data.map_err(Failure::input)?;
         let shown = self.csv.display().to_string();
         let in_file = |e| Failure::Input(anyhow::Error::new(e).context(format!("cannot measure with {shown}")));
-        let measured = model::measure(&model, &data).map_err(in_file)?;
+        let measured = model.measure(&data).map_err(in_file)?;
         if self.json {
             let document = serde_json::to_string_pretty(&document(&measured, &classes)).map_err(Failure::run)?;
             return output::line(&document);

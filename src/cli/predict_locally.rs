@@ -21,7 +21,7 @@ Examples:
   roundtable predict-locally letters.safetensors letters/validate_letters.txt --top 1 --json
   roundtable predict-locally lite0.onnx coffee.png --bench 10")]
 pub(super) struct PredictLocally {
-    /// The model: an ONNX network, or what `client --model-out` writes (.safetensors, .onnx, .npz)
+    /// The model: an ONNX network, what `client --model-out` writes (.safetensors, .onnx, .npz), or a random forest
     model: PathBuf,
     /// JPEG and PNG pictures; or files of rows (CSV with or without a label in the last column, IDX)
     #[arg(required = true)]

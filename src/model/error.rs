@@ -177,6 +177,12 @@ pub enum ModelError {
         /// The epoch, from 1.
         epoch: u32,
     },
+    /// `keep_going` said no while a forest grew.
+    #[error("training was interrupted in tree {tree}")]
+    InterruptedInTree {
+        /// The tree, from 1.
+        tree: u32,
+    },
     /// The weights or the loss left the range of numbers.
     #[error("training diverged in epoch {epoch}: weights or loss are no longer finite; try a smaller eta")]
     Diverged {

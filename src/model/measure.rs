@@ -104,10 +104,8 @@ pub fn measure(model: &Model, data: &Dataset) -> Result<Measured, ModelError> {
 
 fn measure_classes(model: &Model, data: &Dataset, labels: &[u32]) -> Result<Measured, ModelError> {
     let rows = labels.len();
-    let mut bins = [Bin::default(); BINS];
+    let mut said = Said::new(rows);
     let mut scratch = vec![0.0; model.weights.outputs()];
-    // Right and said in one number each, so that equal answers stand together when they are sorted.
-    let mut pairs: Vec<u64> = Vec::with_capacity(rows);
     // A row's loss is `ln sum - (logit - most)`; one logarithm is taken for all rows.
     let (mut sums, mut distances) = (LogProduct::ONE, 0.0);
     each_block(
@@ -120,33 +118,51 @@ fn measure_classes(model: &Model, data: &Dataset, labels: &[u32]) -> Result<Meas
             for (row, &label) in labels[first..rows.min(first + BLOCK)].iter().enumerate() {
                 let outputs = done.logits(row);
                 let (most, sum) = softmax(outputs, &mut scratch);
-                let said = greatest(outputs);
                 sums.multiply(sum);
                 distances += f64::from(most) - f64::from(outputs[label as usize]);
-                bins[bin_of(1.0 / sum)].add(1.0 / sum, said == label);
-                pairs.push(u64::from(label) << 32 | u64::from(said));
+                said.add(label, greatest(outputs), 1.0 / sum);
             }
             // At most 32 factors, each from 1 to 65,536: far from overflow.
             sums.settle();
             Ok(())
         },
     )?;
-    pairs.sort_unstable();
-    let confused = |equal: &[u64]| {
-        let pair = equal[0];
-        Confused { right: (pair >> 32) as u32, said: pair as u32, rows: equal.len() as u64 }
-    };
-    let confusion: Vec<Confused> = pairs.chunk_by(|a, b| a == b).map(confused).collect();
-    let found: u64 = confusion.iter().filter(|pair| pair.right == pair.said).map(|pair| pair.rows).sum();
-    Ok(Measured {
-        rows: rows as u64,
-        error: (rows as u64 - found) as f64 / rows as f64,
-        loss: (sums.ln() + distances) / rows as f64,
-        answers: Answers::Classes {
-            confusion,
-            calibration_error: bins.iter().map(Bin::distance).sum::<f64>() / rows as f64,
-        },
-    })
+    Ok(said.measured((sums.ln() + distances) / rows as f64))
+}
+
+/// What a model has said of labelled rows.
+pub(super) struct Said {
+    bins: [Bin; BINS],
+    /// Right and said in one number each, so that equal answers stand together when they are sorted.
+    pairs: Vec<u64>,
+}
+
+impl Said {
+    /// Nothing yet, of so many rows.
+    pub(super) fn new(rows: usize) -> Self {
+        Self { bins: [Bin::default(); BINS], pairs: Vec::with_capacity(rows) }
+    }
+
+    /// Adds a row of class `right` that was given the class `said`, of which the model is as sure as `probability`.
+    pub(super) fn add(&mut self, right: u32, said: u32, probability: f64) {
+        self.bins[bin_of(probability)].add(probability, said == right);
+        self.pairs.push(u64::from(right) << 32 | u64::from(said));
+    }
+
+    /// What is measured, with this loss.
+    pub(super) fn measured(mut self, loss: f64) -> Measured {
+        let rows = self.pairs.len();
+        self.pairs.sort_unstable();
+        let confused = |equal: &[u64]| {
+            let pair = equal[0];
+            Confused { right: (pair >> 32) as u32, said: pair as u32, rows: equal.len() as u64 }
+        };
+        let confusion: Vec<Confused> = self.pairs.chunk_by(|a, b| a == b).map(confused).collect();
+        let found: u64 = confusion.iter().filter(|pair| pair.right == pair.said).map(|pair| pair.rows).sum();
+        let calibration_error = self.bins.iter().map(Bin::distance).sum::<f64>() / rows as f64;
+        let answers = Answers::Classes { confusion, calibration_error };
+        Measured { rows: rows as u64, error: (rows as u64 - found) as f64 / rows as f64, loss, answers }
+    }
 }
 
 /// Answers that the model is about equally sure of.

@@ -4,6 +4,7 @@ mod activation;
 mod error;
 pub mod files;
 mod fold;
+pub mod forest;
 mod form;
 mod forward;
 mod kernels;

@@ -100,6 +100,14 @@ pub enum PredictorError {
         /// Which, from 0.
         query: usize,
     },
+    /// A feature that is no finite number.
+    #[error("query {query}: a feature is {value}; features must be finite numbers")]
+    Feature {
+        /// Which, from 0.
+        query: usize,
+        /// What stands there.
+        value: f32,
+    },
     /// The caller wanted no more.
     #[error("stopped before the end")]
     Stopped,

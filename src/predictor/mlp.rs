@@ -2,6 +2,7 @@
 
 use super::card::{Card, wrong};
 use super::idle::Idle;
+use super::of_rows;
 use super::{Answers, BadInput, Gives, KeepGoing, Kind, Limits, Loaded, Predictor, PredictorError, Prepared};
 use crate::data::Row;
 use crate::model::{Forward, Model, Output, files};
@@ -25,22 +26,15 @@ pub(super) fn load(bytes: &[u8], ending: &str, card: Option<&Card>, limits: &Lim
 
 /// The names of the classes: the model's own, the card's, or numbers.
 fn labels(model: &Model, card: Option<&Card>) -> Result<Vec<String>, PredictorError> {
-    if let Some(key) = card.and_then(Card::about_pictures) {
-        return Ok(wrong(key, "is about pictures, but the model takes rows".to_owned())?);
-    }
-    let outputs = model.weights.outputs();
-    let given = card.and_then(|card| card.labels.as_ref());
-    let names = match &model.form.output {
-        Output::Value { .. } => match given {
-            None => return Ok(Vec::new()),
-            Some(_) => return Ok(wrong("labels", "are given, but the model tells values".to_owned())?),
-        },
-        Output::Classes(names) => given.unwrap_or(names),
-    };
-    match names.len() {
-        0 => Ok((0..outputs).map(|class| class.to_string()).collect()),
-        count if count == outputs => Ok(names.clone()),
-        count => Ok(wrong("labels", format!("are {count}, but the model has {outputs} classes"))?),
+    match &model.form.output {
+        Output::Classes(names) => of_rows::labels(names, model.weights.outputs(), card),
+        Output::Value { .. } => {
+            of_rows::check(card)?;
+            match card.and_then(|card| card.labels.as_ref()) {
+                None => Ok(Vec::new()),
+                Some(_) => Ok(wrong("labels", "are given, but the model tells values".to_owned())?),
+            }
+        }
     }
 }
 
@@ -104,7 +98,7 @@ impl Predictor for Own {
             if !keep_going() {
                 return Err(PredictorError::Stopped);
             }
-            let part = part(rows, first..features.min(first + step));
+            let part = of_rows::part(rows, first..features.min(first + step));
             let before = answers.len();
             let said = match self.gives() {
                 Gives::Value => forward.values(part, |value| answers.push_value(value)),
@@ -120,13 +114,5 @@ impl Predictor for Own {
         }
         self.idle.give(forward);
         done.map(|()| answers)
-    }
-}
-
-/// Some of the features.
-fn part(rows: Row<'_>, range: std::ops::Range<usize>) -> Row<'_> {
-    match rows {
-        Row::U8(bytes) => Row::U8(&bytes[range]),
-        Row::F32(floats) => Row::F32(&floats[range]),
     }
 }

@@ -8,11 +8,13 @@
 mod answers;
 mod card;
 mod error;
+mod forest;
 mod frame;
 mod idle;
 mod jpeg;
 mod mlp;
 mod network;
+mod of_rows;
 mod peek;
 mod picture;
 mod resize;
@@ -24,6 +26,7 @@ pub use frame::Prepared;
 
 use crate::data::Row;
 use crate::model::files;
+use crate::model::forest::Forest;
 use std::fmt;
 
 /// What a model takes.
@@ -149,6 +152,12 @@ pub const PREDICTORS: &[PredictorRow] = &[
         load: |bytes, card, limits| mlp::load(bytes, "onnx", card, limits),
     },
     PredictorRow { ending: "onnx", about: "a network of others", is: |_| true, load: network::load },
+    PredictorRow {
+        ending: "safetensors",
+        about: "a random forest of ours",
+        is: Forest::is_file,
+        load: forest::load,
+    },
     PredictorRow {
         ending: "safetensors",
         about: "a model of ours, as `client --model-out` writes it",

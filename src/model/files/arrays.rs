@@ -16,17 +16,32 @@ const DEVIATION: &str = "inputs.deviation";
 
 /// The kind of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Element {
+pub(in crate::model) enum Element {
+    U8,
+    U16,
+    U32,
     F32,
     F64,
+}
+
+impl Element {
+    /// How many bytes one takes.
+    pub(in crate::model) fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::U16 => 2,
+            Self::U32 | Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
 }
 
 /// An array in C order, its elements as little-endian bytes. As many as the shape says: readers have checked it.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::model) struct Array<'a> {
-    pub(super) element: Element,
-    pub(super) shape: Vec<usize>,
-    pub(super) bytes: Cow<'a, [u8]>,
+    pub(in crate::model) element: Element,
+    pub(in crate::model) shape: Vec<usize>,
+    pub(in crate::model) bytes: Cow<'a, [u8]>,
 }
 
 impl Array<'static> {
@@ -139,6 +154,6 @@ fn take_f64(arrays: &mut Arrays<'_>, name: &str) -> Result<Vec<f64>, ModelError>
 }
 
 /// An error that says what is wrong with a file's bytes.
-pub(super) fn wrong(what: impl Into<String>) -> ModelError {
+pub(in crate::model) fn wrong(what: impl Into<String>) -> ModelError {
     ModelError::Encoding(what.into())
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The longest text that is written or read: enough for the names of 65,536 classes.
-pub(super) const MAX_TEXT: usize = 4 << 20;
+pub(in crate::model) const MAX_TEXT: usize = 4 << 20;
 
 /// The text's form. What is not known here might change what the model means, so it is refused.
 #[derive(Default, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Owns models as files: the table of formats, each of which holds all of a model and gives it back exactly.
 
 pub(super) mod arrays;
-mod description;
+pub(super) mod description;
 mod npz;
 mod onnx;
 mod onnx_proto;

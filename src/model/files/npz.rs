@@ -104,6 +104,9 @@ fn members(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, ModelError> {
 /// What stands before an array's elements.
 fn array_header(array: &Array<'_>) -> Vec<u8> {
     let kind = match array.element {
+        Element::U8 => "|u1",
+        Element::U16 => "<u2",
+        Element::U32 => "<u4",
         Element::F32 => "<f4",
         Element::F64 => "<f8",
     };
@@ -125,8 +128,7 @@ fn array<'a>(name: &str, bytes: &'a [u8]) -> Result<Array<'a>, ModelError> {
     let (length, rest) = rest.split_first_chunk::<2>().ok_or_else(unknown)?;
     let (header, elements) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(unknown)?;
     let (element, shape) = std::str::from_utf8(header).ok().and_then(shape).ok_or_else(unknown)?;
-    let size = if element == Element::F32 { 4_usize } else { 8 };
-    let expected = shape.iter().try_fold(size, |length, &size| length.checked_mul(size));
+    let expected = shape.iter().try_fold(element.size(), |length, &size| length.checked_mul(size));
     if expected != Some(elements.len()) {
         let found = elements.len();
         return Err(wrong(format!("`{name}` of shape {shape:?} has {found} bytes of {element:?} elements")));

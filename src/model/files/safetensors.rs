@@ -81,6 +81,13 @@ pub(in crate::model) fn encode(arrays: &[(String, Array<'_>)], text: Option<&str
     bytes
 }
 
+/// The text of a file; none if it has none, or is no file of this format.
+pub(in crate::model) fn text(bytes: &[u8]) -> Option<String> {
+    check_header(bytes).ok()?;
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    header.metadata().as_ref()?.get(KEY).cloned()
+}
+
 /// The tensors of a file, and its text.
 pub(in crate::model) fn decode<'a>(bytes: &'a [u8]) -> Result<(Arrays<'a>, Option<String>), ModelError> {
     check_header(bytes)?;
@@ -89,6 +96,9 @@ pub(in crate::model) fn decode<'a>(bytes: &'a [u8]) -> Result<(Arrays<'a>, Optio
     let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
     let array = |(name, tensor): (&str, safetensors::tensor::TensorView<'a>)| {
         let element = match tensor.dtype() {
+            Dtype::U8 => Element::U8,
+            Dtype::U16 => Element::U16,
+            Dtype::U32 => Element::U32,
             Dtype::F32 => Element::F32,
             Dtype::F64 => Element::F64,
             other => return Err(wrong(format!("`{name}` is of type {other:?}; it must be F32"))),
