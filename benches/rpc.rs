@@ -137,7 +137,7 @@ impl Job for Counting {
             return Ok(Vec::new());
         }
         *self = Self { round: self.round + 1, width: self.width, done: 0, handed_out: false };
-        Ok(vec![Effect::Closed { round: task.round, result: RESULT, left_out: vec![] }])
+        Ok(vec![Effect::Closed { round: task.round, result: RESULT, left_out: vec![], detail: None }])
     }
 
     fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {

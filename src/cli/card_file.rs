@@ -21,7 +21,7 @@ pub(super) fn read(model: &Path, given: Option<&Path>) -> anyhow::Result<Option<
 
 /// The card that stands beside a model.
 fn beside(model: &Path) -> Option<PathBuf> {
-    [model.with_extension("toml"), model.with_file_name("model.toml")].into_iter().find(|path| path.is_file())
+    Card::places(model).into_iter().find(|path| path.is_file())
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {

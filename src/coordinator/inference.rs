@@ -1,7 +1,7 @@
 //! Owns the way from a request for inference to its material: the model is found, loaded once to see that it is one, and
 //! the files that it is asked about are looked up; tables become data sets here, so that nodes never parse text.
 
-use super::Shared;
+use super::{Shared, now_ms};
 use crate::data::shared::Blob;
 use crate::data::{self, Dataset, Targets};
 use crate::ingest;
@@ -11,8 +11,8 @@ use crate::predictor::{self, Card, Kind, Limits};
 use crate::types::Digest;
 use crate::wire::coordinator::JobRequest;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Of how many models it is remembered what they are.
 const MOST_FACTS: usize = 64;
@@ -62,10 +62,8 @@ impl Shared {
         let archive = self.blobs.archive().ok_or("this coordinator has no store")?;
         let blob = Blob::new(queries.to_string().into_bytes());
         archive.write(&blob).map_err(|e| e.to_string())?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let content = Some((blob.digest(), blob.bytes().len() as u64));
-        let now_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        archive.put_version(&format!("{BATCH_SIZES}{model}"), content, now_ms).map_err(|e| e.to_string())?;
+        archive.put_version(&format!("{BATCH_SIZES}{model}"), content, now_ms()).map_err(|e| e.to_string())?;
         Ok(queries)
     }
 
@@ -119,7 +117,7 @@ impl Shared {
         Ok((takes, facts))
     }
 
-    /// The card of a model with its labels: `<model without its ending>.toml`, or `model.toml` beside it.
+    /// The card of a model with its labels, if it has one.
     fn card(&self, model: &str) -> Result<Option<Card>, String> {
         for name in card_names(model) {
             let Some(text) = self.text(&name)? else { continue };
@@ -184,8 +182,8 @@ impl Shared {
 
 /// Where a model's card may stand.
 fn card_names(model: &str) -> [String; 2] {
-    let stem = model.rsplit_once('.').map_or(model, |(stem, _)| stem);
-    [format!("{stem}.toml"), beside(model, "model.toml")]
+    let file = model.rsplit_once('/').map_or(model, |(_, file)| file);
+    Card::places(Path::new(file)).map(|card| beside(model, &card.to_string_lossy()))
 }
 
 /// The name of a file beside another.

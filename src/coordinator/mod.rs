@@ -19,6 +19,7 @@ mod seat;
 mod shell;
 mod standby;
 mod submit;
+mod told;
 
 use crate::gossip::{self, Facts, Gossip, Role, Served, Standing};
 use crate::ledger::Ledger;
@@ -39,7 +40,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a coordinator that is to lead tries at most before it says that it cannot.
 const TO_LEAD: Duration = Duration::from_secs(60);
@@ -282,6 +283,12 @@ fn led_by(backend: &dyn Backend, own: &str) -> Result<Option<String>, BackendErr
     }
     let leader = backend.get(&last)?.and_then(|bytes| Leader::from_bytes(&bytes));
     Ok(leader.filter(|leader| leader.address != own && standby::leads(leader)).map(|leader| leader.address))
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Drop for Coordinator {

@@ -1,7 +1,7 @@
 //! Owns the way from a request to a job: its data are found and checked, its parameters read.
 
 use super::board::{Posted, Unknown};
-use super::{Shared, restore};
+use super::{Shared, now_ms, restore};
 use crate::data::shared::Blob;
 use crate::data::{self, Classes};
 use crate::engine::Event;
@@ -12,7 +12,7 @@ use crate::types::{Digest, JobId};
 use crate::wire::coordinator as wire;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long a client waits at most for its job to be durable.
 const DURABLE: Duration = Duration::from_secs(30);
@@ -81,7 +81,6 @@ impl Shared {
         material: Material,
         terms: Terms,
     ) -> Result<JobId, String> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let order = Arc::new(JobOrder {
             kind: kind.name.to_owned(),
             parameters: parameters.to_owned(),
@@ -93,7 +92,7 @@ impl Shared {
             priority: terms.priority,
             give_up_after: terms.give_up_after,
             request_id: terms.request_id,
-            submitted_ms: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
+            submitted_ms: now_ms(),
         });
         let name = material.name().to_owned();
         let work = (kind.start)(parameters, material).map_err(|e| e.to_string())?;

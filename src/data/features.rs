@@ -103,11 +103,7 @@ impl Features {
 
     /// A row; panics if there is no such row.
     pub fn row(&self, row: usize) -> Row<'_> {
-        let range = row * self.columns..(row + 1) * self.columns;
-        match self.all() {
-            Row::U8(bytes) => Row::U8(&bytes[range]),
-            Row::F32(floats) => Row::F32(&floats[range]),
-        }
+        self.all().part(row * self.columns..(row + 1) * self.columns)
     }
 
     /// A copy as floats, rows x columns.

@@ -1,5 +1,7 @@
 //! Owns one row of features as a reader sees it, whichever way it is kept.
 
+use std::ops::Range;
+
 /// The features of one row, as they are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Row<'a> {
@@ -28,6 +30,15 @@ impl<'a> Row<'a> {
         }
     }
 
+    /// Some of the features; panics if there are not so many.
+    #[inline]
+    pub fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Row::U8(bytes) => Row::U8(&bytes[range]),
+            Row::F32(floats) => Row::F32(&floats[range]),
+        }
+    }
+
     /// Writes the features to the beginning of `to`, as many as fit; many at a time, unlike [`iter`](Self::iter).
     pub fn copy_to<T: From<f32>>(self, to: &mut [T]) {
         match self {
@@ -46,6 +57,7 @@ mod tests {
         for row in [Row::U8(&[1, 2, 255]), Row::F32(&[1.0, 2.0, 255.0])] {
             assert_eq!(row.len(), 3);
             assert_eq!(row.iter().collect::<Vec<_>>(), [1.0, 2.0, 255.0]);
+            assert_eq!(row.part(1..3).iter().collect::<Vec<_>>(), [2.0, 255.0]);
             let mut wide = [-1.0_f64; 4];
             row.copy_to(&mut wide);
             assert_eq!(wide, [1.0, 2.0, 255.0, -1.0]);

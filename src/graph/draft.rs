@@ -1,8 +1,7 @@
 //! Owns steps while they are made: what others may still be drawn into, and how they become ready.
 
 use super::steps::{self, Step};
-use super::window::Window;
-use crate::model::images::Curve;
+use crate::model::images::{Curve, Window};
 
 /// A step that is not ready yet.
 pub(super) struct Draft {

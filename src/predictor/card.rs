@@ -22,6 +22,7 @@
 use super::error::CardError;
 use crate::data::MAX_CLASSES;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// A network's input has at most so many pixels a side.
 pub const MAX_SIDE: usize = 1024;
@@ -239,6 +240,11 @@ impl Card {
             return wrong("labels", format!("are {found} of {bytes} bytes; {allowed}"));
         }
         Ok(())
+    }
+
+    /// Where the card of a model in this file may stand: `<model>.toml` comes before `model.toml` beside it.
+    pub fn places(model: &Path) -> [PathBuf; 2] {
+        [model.with_extension("toml"), model.with_file_name("model.toml")]
     }
 
     /// The name of the file with the labels, beside the card, if they are yet to be read.

@@ -17,6 +17,15 @@ output = "logits"
 "#;
 
 #[test]
+fn a_card_stands_beside_its_model() {
+    let places = |model: &str| Card::places(Path::new(model)).map(|place| place.display().to_string());
+    assert_eq!(places("net.v2.onnx"), ["net.v2.toml", "model.toml"]);
+    let beside = Path::new("a.b").join("net.onnx");
+    let right = ["net.toml", "model.toml"].map(|name| Path::new("a.b").join(name));
+    assert_eq!(Card::places(&beside), right);
+}
+
+#[test]
 fn a_card_is_read_and_travels_as_json() {
     let mut card = Card::from_toml(LITE0).unwrap();
     assert_eq!((card.size, card.mean.clone()), (Some([224, 224]), Some(vec![127.0])));

@@ -49,11 +49,6 @@ impl Predictor for Grown {
         self.forest.bytes() + self.labels.iter().map(|label| label.len() + 24).sum::<usize>()
     }
 
-    fn working_bytes(&self, queries: usize) -> usize {
-        // A block of rows for each thread; then the answers.
-        Walk::bytes(&self.forest) + queries * 8
-    }
-
     fn cost(&self) -> f64 {
         let (trees, leaves) = (self.forest.trees() as f64, self.forest.leaves() as f64);
         trees * (1.0 + DEEPER * (leaves / trees).log2())
@@ -86,7 +81,7 @@ impl Predictor for Grown {
                 self.idle.give(walk);
                 return Err(PredictorError::Stopped);
             }
-            let part = of_rows::part(rows, first..features.min(first + step));
+            let part = rows.part(first..features.min(first + step));
             self.forest.each_row(part, &mut walk, |_, row| answers.push_best(row));
         }
         self.idle.give(walk);

@@ -13,13 +13,6 @@ const STD: [f64; 3] = [0.229, 0.224, 0.225];
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared(Vec<u8>);
 
-impl Prepared {
-    /// How much memory it takes, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.0.len()
-    }
-}
-
 /// How pictures become input.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {

@@ -67,11 +67,6 @@ impl Predictor for Own {
         2 * self.parameters * size_of::<f32>() + self.labels.iter().map(|label| label.len() + 24).sum::<usize>()
     }
 
-    fn working_bytes(&self, queries: usize) -> usize {
-        // Weights and the activations of a block, for each thread; then the answers.
-        self.parameters * size_of::<f32>() + queries * 8
-    }
-
     fn cost(&self) -> f64 {
         2.0 * self.parameters as f64
     }
@@ -98,7 +93,7 @@ impl Predictor for Own {
             if !keep_going() {
                 return Err(PredictorError::Stopped);
             }
-            let part = of_rows::part(rows, first..features.min(first + step));
+            let part = rows.part(first..features.min(first + step));
             let before = answers.len();
             let said = match self.gives() {
                 Gives::Value => forward.values(part, |value| answers.push_value(value)),

@@ -83,8 +83,6 @@ pub trait Predictor: Send + Sync {
     fn labels(&self) -> &[String];
     /// How much memory it takes while it is loaded, in bytes, roughly.
     fn bytes(&self) -> usize;
-    /// How much more memory one call with so many queries takes, in bytes, roughly; each thread has calls of its own.
-    fn working_bytes(&self, queries: usize) -> usize;
     /// Floating-point operations for one query, roughly: two for each multiplication with an addition.
     fn cost(&self) -> f64;
     /// Decodes the file of a picture and gives it the model's size, which may be done by another thread than the rest.

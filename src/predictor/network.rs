@@ -166,11 +166,6 @@ impl Predictor for Theirs {
         self.network.bytes() + self.labels.iter().map(|label| label.len() + 24).sum::<usize>()
     }
 
-    fn working_bytes(&self, queries: usize) -> usize {
-        let together = queries.min(TOGETHER);
-        self.network.working_bytes(together) + together * self.numbers() * size_of::<f32>() + queries * 64
-    }
-
     fn cost(&self) -> f64 {
         self.network.cost()
     }
@@ -206,11 +201,7 @@ impl Predictor for Theirs {
             return Err(PredictorError::Rows { features, columns });
         }
         self.answer(features / columns, top, keep_going, |query, to| {
-            let range = query * columns..(query + 1) * columns;
-            match rows {
-                Row::U8(bytes) => Row::U8(&bytes[range]).copy_to(to),
-                Row::F32(floats) => Row::F32(&floats[range]).copy_to(to),
-            }
+            rows.part(query * columns..(query + 1) * columns).copy_to(to);
             Ok(())
         })
     }

@@ -1,9 +1,7 @@
-//! Owns what models of rows have in common: what a card may say of them, and parts of rows.
+//! Owns what models of rows have in common: what a card may say of them.
 
 use super::PredictorError;
 use super::card::{Card, wrong};
-use crate::data::Row;
-use std::ops::Range;
 
 /// Fails if the card is about pictures.
 pub(super) fn check(card: Option<&Card>) -> Result<(), PredictorError> {
@@ -21,13 +19,5 @@ pub(super) fn labels(own: &[String], classes: usize, card: Option<&Card>) -> Res
         0 => Ok((0..classes).map(|class| class.to_string()).collect()),
         count if count == classes => Ok(names.to_vec()),
         count => Ok(wrong("labels", format!("are {count}, but the model has {classes} classes"))?),
-    }
-}
-
-/// Some of the features.
-pub(super) fn part(rows: Row<'_>, range: Range<usize>) -> Row<'_> {
-    match rows {
-        Row::U8(bytes) => Row::U8(&bytes[range]),
-        Row::F32(floats) => Row::F32(&floats[range]),
     }
 }

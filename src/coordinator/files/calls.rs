@@ -1,5 +1,6 @@
 //! Owns the answers to the calls about files.
 
+use super::super::now_ms;
 use super::{Files, copies};
 use crate::placement::NodeKey;
 use crate::store::{StoreError, Version};
@@ -7,7 +8,7 @@ use crate::types::Digest;
 use crate::wire::convert;
 use crate::wire::coordinator::{FileVersion, GcReport};
 use std::sync::PoisonError;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The most versions or files in one answer.
 const MOST: usize = 10_000;
@@ -126,9 +127,4 @@ fn wire(count: u64) -> i64 {
 
 fn refused(error: StoreError) -> thrift::Error {
     convert::rejected(error)
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

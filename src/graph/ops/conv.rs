@@ -4,7 +4,8 @@ use super::super::constant::show;
 use super::super::draft::{ConvDraft, Kind};
 use super::super::lower::{Computed, Layout, Lowering, Node, Wrong};
 use super::super::steps::packed_bytes;
-use super::super::window::Window;
+use super::super::window;
+use crate::model::images::Window;
 
 /// Channels of an image that is read as ONNX lays it.
 const FEW: usize = 8;
@@ -25,7 +26,7 @@ pub(super) fn conv<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), W
     };
     let (x, more) = unpadded(l, &x);
     let size = if more == [0; 4] { [height, width] } else { [x.dims[2], x.dims[3]] };
-    let window = Window::of(&node, size, [down, across], more)?;
+    let window = window::of(&node, size, [down, across], more)?;
     if window.kernel != [down, across] {
         return Err(format!("kernel_shape {:?} is not that of its weights, {down} x {across}", window.kernel));
     }

@@ -4,7 +4,7 @@ use super::super::constant::{Constant, show};
 use super::super::draft::{ConvDraft, Kind};
 use super::super::lower::{Computed, Fact, Layout, Lowering, Node, Wrong};
 use super::super::steps::packed_bytes;
-use super::super::window::Window;
+use crate::model::images::Window;
 
 pub(super) fn gemm<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
     if node.flag("transA")? {

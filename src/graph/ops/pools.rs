@@ -4,7 +4,7 @@ use super::super::constant::show;
 use super::super::draft::Kind;
 use super::super::lower::{COPY, Layout, Lowering, Node, Wrong};
 use super::super::steps::{GlobalPool, Pool};
-use super::super::window::Window;
+use super::super::window;
 use crate::model::images::{self, Pooling};
 
 pub(super) fn max<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>) -> Result<(), Wrong> {
@@ -27,7 +27,7 @@ fn over_windows<'a>(l: &mut Lowering<'a>, node: Node<'_, 'a>, pooling: Pooling) 
     if node.ints("kernel_shape")?.is_none() {
         return Err("it has no kernel_shape".to_owned());
     }
-    let window = Window::of(&node, [height, width], [1, 1], [0; 4])?;
+    let window = window::of(&node, [height, width], [1, 1], [0; 4])?;
     let [down, across] = window.out_size;
     let seen = [0, 1].map(|axis| window.kernel[axis].min(window.size[axis]));
     l.work(&[down, across, channels, seen[0], seen[1], COPY / 4])?;

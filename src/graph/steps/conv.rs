@@ -1,9 +1,8 @@
 //! Owns convolutions and dense layers as steps: products of pixels with packed weights, and depthwise windows.
 
 use super::super::draft::ConvDraft;
-use super::super::window::Window;
 use super::{Room, Run, Step};
-use crate::model::images::{self, Aligned, Curve, Finish, GROUP, NOWHERE, Packed, Product};
+use crate::model::images::{self, Aligned, Curve, Finish, GROUP, NOWHERE, Packed, Product, Window};
 
 /// Floats of the input that a block of pixels sees: they stay near while all weights pass.
 const NEAR: usize = 1 << 16;
@@ -217,16 +216,10 @@ impl Depthwise {
 
 impl Step for Depthwise {
     fn run(&self, run: Run<'_>) {
-        let Window { size, out_size, kernel, stride, dilation, pad, .. } = self.window;
         let work = images::Depthwise {
             input: run.inputs[0],
-            size,
+            window: self.window,
             step: self.step,
-            out_size,
-            kernel,
-            stride,
-            dilation,
-            pad,
             weights: &self.weights,
             bias: &self.bias,
             zeros: &self.zeros,

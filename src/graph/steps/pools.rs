@@ -1,8 +1,7 @@
 //! Owns pools as steps.
 
-use super::super::window::Window;
 use super::{Run, Step};
-use crate::model::images::{self, Pooling};
+use crate::model::images::{self, Pooling, Window};
 
 /// A pool over windows.
 pub(in super::super) struct Pool {
@@ -13,12 +12,8 @@ pub(in super::super) struct Pool {
 
 impl Step for Pool {
     fn run(&self, run: Run<'_>) {
-        let Window { size, out_size, kernel, stride, dilation, pad, pad_end } = self.window;
-        let (pooling, step, input, out) = (self.pooling, self.step, run.inputs[0], run.out);
-        images::pool(
-            run.path,
-            images::Pool { pooling, input, size, step, out_size, kernel, stride, dilation, pad, pad_end, out },
-        );
+        let (window, pooling, step) = (self.window, self.pooling, self.step);
+        images::pool(run.path, images::Pool { pooling, input: run.inputs[0], window, step, out: run.out });
     }
 }
 

@@ -4,6 +4,7 @@
 //! their probabilities; or only `numbers` (queries x 1) where values are told. Queries that cannot be answered have zeros
 //! there, and their reason in the text beside the tensors.
 
+use crate::predictor::Answer;
 use crate::types::Digest;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,18 @@ impl Answers {
         let width = self.width();
         self.numbers[put(some.numbers.len(), width)].copy_from_slice(&some.numbers);
         self.errors.extend(some.errors.iter().map(|(at, why)| (at + first as u64, why.clone())));
+    }
+
+    /// Puts the answer to one query, which has as many classes as all have here, in its place.
+    pub(super) fn set(&mut self, query: usize, answer: &Answer) {
+        let (top, numbers) = (self.top, &mut self.numbers[query * self.top.max(1)..]);
+        match answer {
+            Answer::Value(value) => numbers[0] = *value,
+            Answer::Classes(best) => {
+                let places = self.classes[query * top..].iter_mut().zip(numbers).take(top);
+                places.zip(best).for_each(|((class, number), &best)| (*class, *number) = best);
+            }
+        }
     }
 
     /// The SHA-256 of what is said, whoever said it.
@@ -182,6 +195,16 @@ mod tests {
         assert_eq!(all.classes[4..], some(3, 2).classes);
         assert_eq!(all.errors.keys().collect::<Vec<_>>(), [&3]);
         assert_eq!(all.classes[..4], [0; 4]);
+    }
+
+    #[test]
+    fn one_is_put_in_its_place() {
+        let mut all = Answers::zeros(3, 2);
+        all.set(1, &Answer::Classes(vec![(4, 0.75), (2, 0.25)]));
+        assert_eq!((all.classes, all.numbers), (vec![0, 0, 4, 2, 0, 0], vec![0.0, 0.0, 0.75, 0.25, 0.0, 0.0]));
+        let mut values = Answers::zeros(3, 0);
+        values.set(2, &Answer::Value(-7.5));
+        assert_eq!((values.classes, values.numbers), (vec![], vec![0.0, 0.0, -7.5]));
     }
 
     proptest! {

@@ -168,9 +168,6 @@ mod tests {
         fn bytes(&self) -> usize {
             self.0
         }
-        fn working_bytes(&self, _: usize) -> usize {
-            0
-        }
         fn cost(&self) -> f64 {
             0.0
         }

@@ -88,10 +88,8 @@ fn slice(data: &Dataset, first: u64, count: u64) -> Option<Row<'_>> {
     let (first, count) = (usize::try_from(first).ok()?, usize::try_from(count).ok()?);
     let columns = data.columns();
     let range = first.checked_mul(columns)?..first.checked_add(count)?.checked_mul(columns)?;
-    Some(match data.features().all() {
-        Row::U8(bytes) => Row::U8(bytes.get(range)?),
-        Row::F32(floats) => Row::F32(floats.get(range)?),
-    })
+    let all = data.features().all();
+    (range.end <= all.len()).then(|| all.part(range))
 }
 
 /// A picture that cannot be used is an error among the answers.
@@ -104,30 +102,15 @@ fn pictures(
     if predictor.takes() != Kind::Pictures {
         return Err(impossible(&task.model, &format!("it takes {}, not pictures", predictor.takes())));
     }
-    let mut answers = Answers::zeros(inputs.len(), predictor.gives().top(task.top as usize));
-    let (mut places, mut prepared) = (Vec::new(), Vec::new());
-    for (place, picture) in inputs.iter().enumerate() {
-        if !(workbench.keep_going)() {
-            return Err(TaskError::Abandoned);
-        }
-        match predictor.prepare(picture.bytes()) {
-            Ok(picture) => {
-                places.push(place);
-                prepared.push(picture);
-            }
+    let files: Vec<&[u8]> = inputs.iter().map(|picture| picture.bytes()).collect();
+    let top = task.top as usize;
+    let said = predictor::pictures(predictor, &files, top, workbench.keep_going).map_err(failed)?;
+    let mut answers = Answers::zeros(said.len(), predictor.gives().top(top));
+    for (place, one) in said.into_iter().enumerate() {
+        match one {
+            Ok(answer) => answers.set(place, &answer),
             Err(bad) => drop(answers.errors.insert(place as u64, bad.to_string())),
         }
-    }
-    let said = predictor.pictures(&prepared, task.top as usize, workbench.keep_going).map_err(failed)?;
-    let (top, width) = (answers.top, answers.width());
-    for (from, place) in places.into_iter().enumerate() {
-        let one = Answers {
-            top,
-            classes: said.classes()[from * top..(from + 1) * top].to_vec(),
-            numbers: said.numbers()[from * width..(from + 1) * width].to_vec(),
-            ..Answers::default()
-        };
-        answers.place(place, &one);
     }
     Ok(answers)
 }

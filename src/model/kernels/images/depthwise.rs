@@ -3,27 +3,17 @@
 #![allow(clippy::needless_range_loop, reason = "indices of registers read better than iterators over them")]
 
 use super::super::lanes::Lanes;
-use super::GROUP;
+use super::{GROUP, Window};
 use std::ops::Range;
 
-/// `out = clip(bias + the sum over taps)`; taps outside of the image are zero or left out. All sizes are (down, across).
+/// `out = clip(bias + the sum over taps)`; taps outside of the image are zero or left out.
 pub(crate) struct Depthwise<'a> {
     /// The image: height x width x step.
     pub input: &'a [f32],
-    /// Its size.
-    pub size: [usize; 2],
+    /// Where it looks.
+    pub window: Window,
     /// From a pixel to the next: whole groups.
     pub step: usize,
-    /// The output's size.
-    pub out_size: [usize; 2],
-    /// Taps of the window.
-    pub kernel: [usize; 2],
-    /// From a window to the next.
-    pub stride: [usize; 2],
-    /// From a tap to the next.
-    pub dilation: [usize; 2],
-    /// How far the first window begins before the image.
-    pub pad: [usize; 2],
     /// A row of `step` for each tap.
     pub weights: &'a [f32],
     /// A row.
@@ -41,38 +31,32 @@ pub(crate) struct Depthwise<'a> {
 impl Depthwise<'_> {
     /// Panics unless every element that will be touched is inside its slice.
     pub(super) fn check(&self) {
-        let step = self.step;
+        let (step, window) = (self.step, &self.window);
         assert!(step > 0 && step.is_multiple_of(GROUP));
-        assert!(self.size[0] * self.size[1] * step <= self.input.len());
-        assert!(self.out_size[0] * self.out_size[1] * step <= self.out.len());
-        assert!(self.kernel[0] * self.kernel[1] * step <= self.weights.len());
+        assert!(window.size[0] * window.size[1] * step <= self.input.len());
+        assert!(window.places() * step <= self.out.len());
+        assert!(window.taps() * step <= self.weights.len());
         assert!(step <= self.bias.len() && step <= self.zeros.len());
-    }
-
-    /// The row or column of a tap, if it is in the image.
-    #[inline(always)]
-    fn tap(&self, axis: usize, at: usize, tap: usize) -> Option<usize> {
-        let place = (at * self.stride[axis] + tap * self.dilation[axis]).checked_sub(self.pad[axis])?;
-        (place < self.size[axis]).then_some(place)
     }
 
     /// Whether all taps of these pixels of a row are inside, from left to right.
     #[inline(always)]
     fn is_inside(&self, across: usize, pixels: usize) -> bool {
-        self.tap(1, across, 0).is_some() && self.tap(1, across + pixels - 1, self.kernel[1] - 1).is_some()
+        let window = &self.window;
+        window.tap(1, across, 0).is_some() && window.tap(1, across + pixels - 1, window.kernel[1] - 1).is_some()
     }
 
     /// The first channel of each tap in these rows of the window, of the pixels from `across` on: all pixels of the
     /// first tap, then of the second.
     #[inline(always)]
     fn point<const P: usize>(&self, down: usize, rows: Range<usize>, across: usize, taps: &mut [*const f32]) {
-        let mut taps = taps.iter_mut();
+        let (window, mut taps) = (&self.window, taps.iter_mut());
         for ky in rows {
-            let Some(y) = self.tap(0, down, ky) else { continue };
-            for kx in 0..self.kernel[1] {
+            let Some(y) = window.tap(0, down, ky) else { continue };
+            for kx in 0..window.kernel[1] {
                 for (pixel, to) in (0..P).zip(&mut taps) {
-                    let x = self.tap(1, across + pixel, kx);
-                    *to = x.map_or(self.zeros, |x| &self.input[(y * self.size[1] + x) * self.step..]).as_ptr();
+                    let x = window.tap(1, across + pixel, kx);
+                    *to = x.map_or(self.zeros, |x| &self.input[(y * window.size[1] + x) * self.step..]).as_ptr();
                 }
             }
         }
@@ -85,19 +69,20 @@ const PIXELS: usize = 4;
 /// Computes the convolution, which has been checked.
 #[inline(always)]
 pub(super) fn depthwise<S: Lanes<f32>>(s: S, mut p: Depthwise<'_>) {
-    let mut taps = vec![std::ptr::null(); p.kernel[0] * p.kernel[1] * PIXELS];
-    for down in 0..p.out_size[0] {
-        let is_inside = |&ky: &usize| p.tap(0, down, ky).is_some();
-        let first = (0..p.kernel[0]).find(is_inside).unwrap_or(0);
-        let rows = first..first + (first..p.kernel[0]).take_while(is_inside).count();
+    let w = p.window;
+    let mut taps = vec![std::ptr::null(); w.taps() * PIXELS];
+    for down in 0..w.out_size[0] {
+        let is_inside = |&ky: &usize| w.tap(0, down, ky).is_some();
+        let first = (0..w.kernel[0]).find(is_inside).unwrap_or(0);
+        let rows = first..first + (first..w.kernel[0]).take_while(is_inside).count();
         let (mut across, mut inside) = (0, false);
         // SAFETY (of all): `check` has passed; the pixels are inside the row.
         unsafe {
-            while across + PIXELS <= p.out_size[1] {
+            while across + PIXELS <= w.out_size[1] {
                 let still = p.is_inside(across, PIXELS);
                 if inside && still {
                     // All taps move on alike.
-                    let step = PIXELS * p.stride[1] * p.step;
+                    let step = PIXELS * w.stride[1] * p.step;
                     taps.iter_mut().for_each(|tap: &mut *const f32| *tap = tap.wrapping_add(step));
                 } else {
                     p.point::<PIXELS>(down, rows.clone(), across, &mut taps);
@@ -106,12 +91,12 @@ pub(super) fn depthwise<S: Lanes<f32>>(s: S, mut p: Depthwise<'_>) {
                 pixels::<S, PIXELS>(s, &mut p, down, rows.clone(), across, &taps);
                 across += PIXELS;
             }
-            if across + 2 <= p.out_size[1] {
+            if across + 2 <= w.out_size[1] {
                 p.point::<2>(down, rows.clone(), across, &mut taps);
                 pixels::<S, 2>(s, &mut p, down, rows.clone(), across, &taps);
                 across += 2;
             }
-            if across < p.out_size[1] {
+            if across < w.out_size[1] {
                 p.point::<1>(down, rows.clone(), across, &mut taps);
                 pixels::<S, 1>(s, &mut p, down, rows, across, &taps);
             }
@@ -132,17 +117,18 @@ unsafe fn pixels<S: Lanes<f32>, const P: usize>(
     across: usize,
     taps: &[*const f32],
 ) {
-    let first = rows.start * p.kernel[1];
-    let taps = &taps[..rows.len() * p.kernel[1] * P];
+    let out = (down * p.window.out_size[1] + across) * p.step;
+    let first = rows.start * p.window.kernel[1];
+    let taps = &taps[..rows.len() * p.window.kernel[1] * P];
     let mut channel = 0;
     // SAFETY (of both): as the caller vouches; the vectors are inside, since `step` is whole groups.
     unsafe {
         while channel + 2 * S::LANES <= p.step {
-            vectors::<S, P, 2>(s, p, (down * p.out_size[1] + across) * p.step + channel, channel, first, taps);
+            vectors::<S, P, 2>(s, p, out + channel, channel, first, taps);
             channel += 2 * S::LANES;
         }
         if channel < p.step {
-            vectors::<S, P, 1>(s, p, (down * p.out_size[1] + across) * p.step + channel, channel, first, taps);
+            vectors::<S, P, 1>(s, p, out + channel, channel, first, taps);
         }
     }
 }

@@ -9,6 +9,7 @@ mod elements;
 mod packed;
 mod pool;
 mod product;
+mod window;
 
 pub(crate) use curve::Curve;
 pub(crate) use depthwise::Depthwise;
@@ -16,6 +17,7 @@ pub(crate) use elements::{Operator, exponentials};
 pub(crate) use packed::Packed;
 pub(crate) use pool::{Pool, Pooling};
 pub(crate) use product::{Finish, NOWHERE, Product};
+pub(crate) use window::Window;
 
 pub(crate) use super::network::Aligned;
 use super::*;
