@@ -467,7 +467,8 @@ impl Job for TuningJob {
             self.learner.of(&self.request.settings(one)).map_or(0, |learner| learner.bytes(&size))
         };
         let model = largest.map(|one| bytes(&one)).max().unwrap_or(0);
+        let models = if self.request.refit { 3 * model } else { 0 };
         let states = if self.courses.rungs.len() > 1 { results.saturating_mul(model).min(256 << 20) } else { 0 };
-        results.saturating_mul(400).saturating_add(trials * 600).saturating_add(states).saturating_add(3 * model)
+        results.saturating_mul(400).saturating_add(trials * 600).saturating_add(states).saturating_add(models)
     }
 }

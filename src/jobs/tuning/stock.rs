@@ -3,6 +3,7 @@
 use super::folds;
 use crate::data::shared::Blob;
 use crate::data::{Dataset, Part, Scaling};
+use crate::model::forest::Binned;
 use crate::types::Digest;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// The rows of a job.
 pub(super) struct Stock {
     all: Part,
+    sets: Vec<Arc<Dataset>>,
+    /// As forests want them.
+    binned: OnceLock<Result<Arc<Binned>, String>>,
     folds: u32,
     seed: u64,
     of_row: OnceLock<Vec<u32>>,
@@ -23,6 +27,8 @@ pub(super) struct Stock {
 pub(super) struct Cut {
     learnt: Part,
     measured: Part,
+    /// Which of all rows these are; `None`: all are learnt from, and others measured on.
+    rows: Option<(Arc<Vec<u32>>, Arc<Vec<u32>>)>,
     held_out: OnceLock<Result<Arc<Dataset>, String>>,
     scaling: OnceLock<Option<Scaling>>,
     values: OnceLock<Option<(f64, f64)>>,
@@ -35,17 +41,26 @@ impl Stock {
         let mut sets = inputs.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
         let validation = sets.pop().ok_or("there are no rows")?;
         let rows = sets.iter().map(|set| set.rows()).sum();
-        let all = Part::new(sets, 0, rows).ok_or("the shards do not fit together, or have no rows")?;
+        let all = Part::new(sets.clone(), 0, rows).ok_or("the shards do not fit together, or have no rows")?;
         if all.columns() != validation.columns() {
             return Err("the validation rows do not fit the shards".to_owned());
         }
         if u32::try_from(rows).is_err() {
             return Err(format!("there are {rows} rows; at most {} can be cut into folds", u32::MAX));
         }
-        let whole = Cut::new(all.clone(), Part::whole(validation.clone()));
+        let whole = Cut::new(all.clone(), Part::whole(validation.clone()), None);
         let _ = whole.held_out.set(Ok(validation));
         let cuts = (0..folds).map(|_| OnceLock::new()).collect();
-        Ok(Self { all, folds, seed, of_row: OnceLock::new(), cuts, whole: Arc::new(whole) })
+        Ok(Self {
+            all,
+            sets,
+            binned: OnceLock::new(),
+            folds,
+            seed,
+            of_row: OnceLock::new(),
+            cuts,
+            whole: Arc::new(whole),
+        })
     }
 
     pub(super) fn columns(&self) -> usize {
@@ -56,9 +71,14 @@ impl Stock {
         self.all.classes()
     }
 
-    /// Bytes beside the blobs, at most and roughly: the rows held out as copies, and lists of rows.
+    /// Bytes beside the blobs, at most and roughly: the rows held out as copies and in bins, and lists of rows.
     fn bytes(&self) -> usize {
         self.all.rows().saturating_mul(5 * self.columns() + 4 * self.folds as usize)
+    }
+
+    /// The rows in bins, made once.
+    pub(super) fn binned(&self) -> Result<Arc<Binned>, String> {
+        self.binned.get_or_init(|| Binned::of(&self.sets).map(Arc::new).map_err(|e| e.to_string())).clone()
     }
 
     /// How the rows are cut for a fold; `None`: all are learnt from, and the validation rows are measured on.
@@ -77,19 +97,41 @@ impl Stock {
             }
         });
         let (learnt, measured) = folds::split(of_row, fold);
-        let pick = |rows| self.all.pick(Arc::new(rows)).ok_or_else(|| format!("fold {fold} has no rows"));
-        Ok(Arc::new(Cut::new(pick(learnt)?, pick(measured)?)))
+        let (learnt, measured) = (Arc::new(learnt), Arc::new(measured));
+        let pick =
+            |rows: &Arc<Vec<u32>>| self.all.pick(rows.clone()).ok_or_else(|| format!("fold {fold} has no rows"));
+        Ok(Arc::new(Cut::new(pick(&learnt)?, pick(&measured)?, Some((learnt, measured)))))
     }
 }
 
 impl Cut {
-    fn new(learnt: Part, measured: Part) -> Self {
-        Self { learnt, measured, held_out: OnceLock::new(), scaling: OnceLock::new(), values: OnceLock::new() }
+    fn new(learnt: Part, measured: Part, rows: Option<(Arc<Vec<u32>>, Arc<Vec<u32>>)>) -> Self {
+        Self {
+            learnt,
+            measured,
+            rows,
+            held_out: OnceLock::new(),
+            scaling: OnceLock::new(),
+            values: OnceLock::new(),
+        }
     }
 
     /// The rows to learn from.
     pub(super) fn learnt(&self) -> &Part {
         &self.learnt
+    }
+
+    /// Which of all rows are learnt from.
+    pub(super) fn learnt_rows(&self) -> Arc<Vec<u32>> {
+        match &self.rows {
+            Some((learnt, _)) => learnt.clone(),
+            None => Arc::new((0..self.learnt.rows() as u32).collect()),
+        }
+    }
+
+    /// Which of all rows are measured on; `None`: others.
+    pub(super) fn measured_rows(&self) -> Option<&[u32]> {
+        self.rows.as_ref().map(|(_, measured)| measured.as_slice())
     }
 
     /// The rows to measure on, as a data set.

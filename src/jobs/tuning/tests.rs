@@ -121,6 +121,27 @@ fn a_grid_is_tried_whole_and_the_best_is_learnt_from_all_rows() {
 }
 
 #[test]
+fn forests_are_tried_on_folds_or_on_the_validation_rows() {
+    let text = MLP.replace("mlp", "forest").replace("\"epochs\": 9, \"batch_size\": 8, \"standardize\": true", "");
+    let text = text.replace("hidden", "max_depth").replace("[2, 8]", "[1, \"none\"]");
+    let text = text.replace("eta", "n-estimators").replace("[0.0001, 0.1]", "[3, 9]");
+    for (text, folds) in [(text.clone(), 3), (text.replace("\"folds\": 3", "\"folds\": 0"), 1)] {
+        let all = run(start(&text), 1);
+        let Tuned { trials, best, refit, .. } = &all.output.tuned;
+        let best = &trials[*best as usize - 1];
+        assert_eq!((best.metric, best.folds.len()), (Some(1.0), folds), "{trials:?}");
+        assert_eq!(refit.as_ref().map(|measured| measured.error), Some(0.0));
+        let model = all.output.model.expect("a model");
+        let (forest, _) = crate::model::forest::Forest::from_safetensors(&model).expect("a forest");
+        assert_eq!((forest.names(), forest.digest()), (&corpus().classes[..], all.digest));
+        assert_eq!(all.digest, run(start(&text), 2).digest);
+    }
+    let asha = text.replace(r#"{"name": "grid"}"#, r#"{"name": "asha", "rungs": 2}"#);
+    let told = run(start(&asha), 3).output.tuned.trials;
+    assert!(told.iter().any(|trial| trial.rungs.len() == 2) && told.iter().any(|trial| trial.rungs.len() == 1));
+}
+
+#[test]
 fn the_same_order_of_results_leads_to_the_same_decisions_elsewhere() {
     for (search, drawn) in [("asha", 14), ("median", 9)] {
         let text = format!(

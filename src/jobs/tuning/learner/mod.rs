@@ -1,5 +1,6 @@
 //! Owns what can be tuned: [`Learner`], a file for each kind of model, and the table [`LEARNERS`].
 
+mod forest;
 mod mlp;
 mod nothing;
 mod settings;
@@ -50,7 +51,7 @@ pub(super) enum Takes {
 }
 
 /// All kinds of model. To add one, write its file and add its row.
-pub static LEARNERS: &[LearnerRow] = &[mlp::ROW, nothing::ROW];
+pub static LEARNERS: &[LearnerRow] = &[mlp::ROW, forest::ROW, nothing::ROW];
 
 /// The rows that a job works on, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
