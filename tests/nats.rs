@@ -161,7 +161,7 @@ impl Cluster {
     }
 
     fn figures(&self, job: &str) -> StreamFigures {
-        self.status(job).stream.unwrap_or_default()
+        self.status(job).stream.expect("it learns from a stream")
     }
 
     fn wait_for(&self, job: &str, rows: usize) {

@@ -188,7 +188,7 @@ pub(super) fn coordinators(hosts: &str, port: u16) -> Result<Vec<Address>, RpcEr
 }
 
 /// Tells where a job is to be found again.
-fn detached(job: &str, json: bool) -> Result<(), Failure> {
+pub(super) fn detached(job: &str, json: bool) -> Result<(), Failure> {
     if json {
         return output::line(&serde_json::json!({ "job": job }).to_string());
     }

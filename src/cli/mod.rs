@@ -30,10 +30,13 @@ mod self_id;
 mod server;
 mod share;
 mod simulate;
+mod space_file;
 mod streaming;
 mod table;
 mod timing;
 mod training;
+mod trials;
+mod tune;
 mod watch;
 
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -62,6 +65,7 @@ const COMMANDS: &[Command] = &[
     command::<jobs::Cancel>("cancel"),
     command::<jobs::Resume>("resume"),
     command::<infer::Infer>("infer"),
+    command::<tune::Tune>("tune"),
     command::<infer::GetOutput>("get-output"),
     command::<figures::JobStats>("job-stats"),
     command::<figures::Assignments>("assignments"),

@@ -61,7 +61,8 @@ impl Progress {
     }
 }
 
-fn loaded(corpus: &crate::ingest::Corpus) -> String {
+/// The rows of a job in numbers.
+pub(super) fn loaded(corpus: &crate::ingest::Corpus) -> String {
     let rows: usize = corpus.shards.iter().map(|shard| shard.data.rows()).sum();
     format!(
         "{}: {} shards, {rows} rows of {} features, {} classes, {} rows for validation",

@@ -2,6 +2,7 @@
 
 use super::{Failure, Run, output};
 use crate::client::Report;
+use crate::client::tuning::TuningReport;
 use crate::report;
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -15,7 +16,7 @@ const LARGEST: u64 = 512 << 20;
 /// How to come by a file that can be read.
 const HOW: &str = "write one with `roundtable client ... --run-out run.json`";
 
-/// Write a page with the plots of a run: error, loss, timeline, confusion
+/// Write a page with the plots of a run (error, loss, timeline, confusion), or of a tuning (its trials)
 #[derive(Args, Debug)]
 #[command(after_help = "Example: roundtable demo --run-out run.json && roundtable report run.json")]
 pub(super) struct ReportPage {
@@ -34,9 +35,7 @@ impl Run for ReportPage {
             return Err(Failure::Input(anyhow!("{given} runs are too many for one page; give at most {most}")));
         }
         let names = names(&self.runs);
-        let read = |(path, name): (&PathBuf, &String)| Ok(report::Run { name: name.clone(), report: read(path)? });
-        let runs = self.runs.iter().zip(&names).map(read).collect::<anyhow::Result<Vec<_>>>();
-        let page = report::page(&runs.map_err(Failure::Input)?);
+        let page = self.page(&names).map_err(Failure::Input)?;
         let directory = self.directory().map_err(Failure::Input)?;
         let stem = page_name(&self.runs);
         let pictures = page.pictures.iter().map(|picture| (format!("{stem}-{}.svg", picture.name), &picture.svg));
@@ -54,6 +53,24 @@ impl Run for ReportPage {
 }
 
 impl ReportPage {
+    /// The page of a tuning, or of runs.
+    fn page(&self, names: &[String]) -> anyhow::Result<report::Page> {
+        let texts = self.runs.iter().map(|path| text(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        if let Some(tuning) = texts.iter().position(|text| is_tuning(text)) {
+            if texts.len() > 1 {
+                let path = self.runs[tuning].display();
+                return Err(anyhow!("{path} is a tuning, which has a page of its own; give it alone"));
+            }
+            let report: TuningReport = parse(&self.runs[tuning], &texts[tuning])?;
+            return Ok(report::tuned(&names[tuning], &report));
+        }
+        let run = |((path, name), text): ((&PathBuf, &String), &Vec<u8>)| {
+            Ok(report::Run { name: name.clone(), report: parse::<Report>(path, text)? })
+        };
+        let runs = self.runs.iter().zip(names).zip(&texts).map(run).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(report::page(&runs))
+    }
+
     /// Where the files go.
     fn directory(&self) -> anyhow::Result<PathBuf> {
         let beside = || self.runs.first().and_then(|run| run.parent()).unwrap_or(Path::new("")).to_path_buf();
@@ -73,7 +90,18 @@ impl ReportPage {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Report> {
+/// Whether this is the JSON of a tuning, and not of a run.
+fn is_tuning(text: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        #[serde(default)]
+        tuning: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Peek>(text).is_ok_and(|peek| peek.tuning.is_some())
+}
+
+/// What stands in a file.
+fn text(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"));
     let mut text = Vec::new();
@@ -87,7 +115,12 @@ fn read(path: &Path) -> anyhow::Result<Report> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(anyhow!("{shown} is empty; {HOW}"));
     }
-    serde_json::from_slice(&text).map_err(|e| {
+    Ok(text)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &[u8]) -> anyhow::Result<T> {
+    let shown = path.display();
+    serde_json::from_slice(text).map_err(|e| {
         let what = if e.is_data() { "this is not the JSON of a run" } else { "this is not JSON" };
         anyhow!("{shown}:{}: {what}: {e}; {HOW}", e.line())
     })

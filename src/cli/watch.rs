@@ -3,8 +3,10 @@
 use super::client::{check_model_path, failure, interrupts, print, write_model};
 use super::coordinators::Coordinators;
 use super::progress::Progress;
-use super::{Failure, Run, infer};
+use super::trials::Trials;
+use super::{Failure, Run, infer, tune};
 use crate::client::{self, Leader};
+use crate::jobs::tuning;
 use crate::rpc::Dialer;
 use crate::wire::coordinator::TCoordinatorSyncClient;
 use clap::Args;
@@ -42,6 +44,15 @@ impl Run for Watch {
         if look.map_err(|e| failure(e.into()))?.figures.is_some() {
             let status = infer::follow(&mut leader, &self.job, &interrupted, self.json)?;
             return infer::tell(&self.job, &status, self.json);
+        }
+        let jobs = leader.call(&|| true, |client| client.call(|c| c.jobs())).map_err(|e| failure(e.into()))?;
+        let summary = jobs.into_iter().find(|summary| summary.job == self.job);
+        if let Some(summary) = summary.filter(|summary| summary.kind == tuning::KIND.name) {
+            let addresses = self.coordinators.addresses();
+            let job = client::attach(&addresses, self.reconnect, &self.job).map_err(failure)?;
+            let shown = Trials::new(self.json, "metric");
+            let report = tune::watch(job, &summary.dataset, false, &interrupted, shown)?;
+            return tune::finish(&report, self.model_out.as_deref(), None, self.json);
         }
         let job = client::attach(&self.coordinators.addresses(), self.reconnect, &self.job).map_err(failure)?;
         let mut progress = Progress::new(self.json);

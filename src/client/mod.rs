@@ -5,6 +5,7 @@ pub mod files;
 pub mod inference;
 mod leader;
 mod report;
+pub mod tuning;
 
 pub use leader::{Connection, Leader};
 pub use report::{Config, Confusion, NodeLine, Report, RoundLine, Span, StreamLine};
@@ -165,44 +166,80 @@ pub fn submit(
     interrupted: &dyn Fn() -> bool,
     watcher: &mut dyn FnMut(Step<'_>),
 ) -> Result<Submitted, ClientError> {
-    let start = Instant::now();
-    // What is wrong with the data is told first: it is nearest to the user.
-    let last = if order.values { LastColumn::Value } else { LastColumn::Label(None) };
-    let directory = Path::new(&order.dataset);
-    let corpus = directory.exists().then(|| ingest::load_dir_for(directory, last)).transpose()?;
-    watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
-    let mut leader = Leader::find(&order.coordinators, Dialer::default(), order.reconnect)?;
-    let mut request = JobRequest {
-        kind: order.work.kind().name.to_owned(),
+    let errand = Errand {
+        coordinators: &order.coordinators,
+        reconnect: order.reconnect,
+        kind: order.work.kind().name,
         parameters: order.work.parameters()?,
-        dataset: order.dataset.clone(),
-        shards: Vec::new(),
-        validation: None,
-        classes: Vec::new(),
-        give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
-        values: order.values.then_some(true),
-        request_id: Some(format!("{:032x}", rand::random::<u128>())),
-        weight: Some(OrderedFloat(order.share.weight)),
-        priority: Some(order.share.priority),
+        dataset: &order.dataset,
+        values: order.values,
+        give_up_after: order.give_up_after,
+        share: order.share,
     };
-    let go_on = || !interrupted();
-    let encoded: Vec<_> = corpus.iter().flat_map(|c| c.shards.iter().chain([&c.validation])).map(name).collect();
-    if let Some(corpus) = &corpus {
-        let watcher = RefCell::new(&mut *watcher);
-        leader
-            .call(&go_on, |client| upload(client, &encoded, &go_on, &mut |step| (watcher.borrow_mut())(step)))?;
-        if interrupted() {
-            return Err(ClientError::Interrupted);
+    errand.submit(interrupted, watcher)
+}
+
+/// A job on rows, of whatever kind.
+struct Errand<'a> {
+    coordinators: &'a [Address],
+    reconnect: Duration,
+    kind: &'a str,
+    parameters: String,
+    dataset: &'a str,
+    values: bool,
+    give_up_after: Option<Duration>,
+    share: Share,
+}
+
+impl Errand<'_> {
+    /// Puts the data up, and has a coordinator take the job.
+    fn submit(
+        &self,
+        interrupted: &dyn Fn() -> bool,
+        watcher: &mut dyn FnMut(Step<'_>),
+    ) -> Result<Submitted, ClientError> {
+        let order = self;
+        let start = Instant::now();
+        // What is wrong with the data is told first: it is nearest to the user.
+        let last = if order.values { LastColumn::Value } else { LastColumn::Label(None) };
+        let directory = Path::new(order.dataset);
+        let corpus = directory.exists().then(|| ingest::load_dir_for(directory, last)).transpose()?;
+        watcher(corpus.as_ref().map_or(Step::Elsewhere, Step::Loaded));
+        let mut leader = Leader::find(order.coordinators, Dialer::default(), order.reconnect)?;
+        let mut request = JobRequest {
+            kind: order.kind.to_owned(),
+            parameters: order.parameters.clone(),
+            dataset: order.dataset.to_owned(),
+            shards: Vec::new(),
+            validation: None,
+            classes: Vec::new(),
+            give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
+            values: order.values.then_some(true),
+            request_id: Some(format!("{:032x}", rand::random::<u128>())),
+            weight: Some(OrderedFloat(order.share.weight)),
+            priority: Some(order.share.priority),
+        };
+        let go_on = || !interrupted();
+        let encoded: Vec<_> =
+            corpus.iter().flat_map(|c| c.shards.iter().chain([&c.validation])).map(name).collect();
+        if let Some(corpus) = &corpus {
+            let watcher = RefCell::new(&mut *watcher);
+            leader.call(&go_on, |client| {
+                upload(client, &encoded, &go_on, &mut |step| (watcher.borrow_mut())(step))
+            })?;
+            if interrupted() {
+                return Err(ClientError::Interrupted);
+            }
+            let mut named: Vec<Shard> = encoded.iter().map(|(named, ..)| named.clone()).collect();
+            request.validation = named.pop();
+            request.shards = named;
+            request.classes = corpus.labels().to_vec();
         }
-        let mut named: Vec<Shard> = encoded.iter().map(|(named, ..)| named.clone()).collect();
-        request.validation = named.pop();
-        request.shards = named;
-        request.classes = corpus.labels().to_vec();
+        let job = leader.call(&go_on, |client| client.call(|c| c.submit(request.clone())));
+        let job = job.map_err(|e| refused(e, order.dataset))?;
+        watcher(Step::Submitted(&job));
+        Ok(Submitted { job, leader, start })
     }
-    let job = leader.call(&go_on, |client| client.call(|c| c.submit(request.clone())));
-    let job = job.map_err(|e| refused(e, &order.dataset))?;
-    watcher(Step::Submitted(&job));
-    Ok(Submitted { job, leader, start })
 }
 
 /// Finds a job that was submitted before.
@@ -226,19 +263,35 @@ pub fn follow(
     interrupted: &dyn Fn() -> bool,
     watcher: &mut dyn FnMut(Step<'_>),
 ) -> Result<Report, ClientError> {
-    let Submitted { job, mut leader, start } = submitted;
+    let start = submitted.start;
     let mut rounds = Vec::new();
-    let mut version = 0;
+    let mut seen = |status: &JobStatus| {
+        rounds.extend(status.closed.iter().map(RoundLine::from));
+        watcher(Step::Status(status));
+    };
+    let (mut leader, last) = until_done(submitted, ours, interrupted, &mut seen)?;
+    let model = result(&mut leader, &last, interrupted)?;
+    Ok(Report::new(&leader, dataset, rounds, &last, model, start.elapsed()))
+}
+
+/// Watches a job to its end, whichever coordinator leads; how it stands then, if it is done.
+fn until_done(
+    submitted: Submitted,
+    ours: bool,
+    interrupted: &dyn Fn() -> bool,
+    watcher: &mut dyn FnMut(&JobStatus),
+) -> Result<(Leader, JobStatus), ClientError> {
+    let Submitted { job, mut leader, .. } = submitted;
+    let (mut seen, mut version) = (0, 0);
     let mut cancelled = false;
     let go_on = || !interrupted();
     let last = loop {
-        let seen = rounds.len() as i32;
         let status = leader.call(&go_on, |client| {
             client.call_within(WATCH_ANSWER, |c| c.watch(job.clone(), version, seen, WATCH_MS))
         })?;
         version = status.version;
-        rounds.extend(status.closed.iter().map(RoundLine::from));
-        watcher(Step::Status(&status));
+        seen += status.closed.len() as i32;
+        watcher(&status);
         if status.state != JobState::RUNNING {
             break status;
         }
@@ -251,14 +304,17 @@ pub fn follow(
         }
     };
     match last.state {
-        JobState::DONE => {}
-        JobState::CANCELLED => return Err(ClientError::Cancelled { job, by_us: cancelled }),
-        _ => return Err(ClientError::Failed { job, reason: last.notice }),
+        JobState::DONE => Ok((leader, last)),
+        JobState::CANCELLED => Err(ClientError::Cancelled { job, by_us: cancelled }),
+        _ => Err(ClientError::Failed { job, reason: last.notice }),
     }
+}
+
+/// The model or the output of a job that is done.
+fn result(leader: &mut Leader, last: &JobStatus, interrupted: &dyn Fn() -> bool) -> Result<Vec<u8>, ClientError> {
     let digest = Digest::parse(&last.model_digest)
         .ok_or_else(|| ClientError::Request(format!("the model's digest is '{}'", last.model_digest)))?;
-    let model = leader.call(&go_on, |client| rpc::get_blob(client, &digest))?;
-    Ok(Report::new(&leader, dataset, rounds, &last, model, start.elapsed()))
+    Ok(leader.call(&|| !interrupted(), |client| rpc::get_blob(client, &digest))?)
 }
 
 /// Puts what the coordinator lacks; ends early if it is not to go on.

@@ -1,9 +1,9 @@
-//! Owns a task's share of the rows: a range of the rows of several data sets, taken one after the other, or any of them.
+//! Owns a task's share of the rows: a range of the rows of several data sets, taken one after the other, or some of them.
 
-use super::{Dataset, Row};
+use super::{DataError, Dataset, Features, Row, Targets};
 use std::sync::Arc;
 
-/// Rows of some data sets of one width and kind: `start..start + rows` in their order, or those that were chosen.
+/// Rows `start..start + rows` of the rows of some data sets in their order, or some of these; all of one width and kind.
 #[derive(Clone, Debug)]
 pub struct Part {
     sets: Vec<Arc<Dataset>>,
@@ -11,15 +11,15 @@ pub struct Part {
     begins: Vec<usize>,
     start: usize,
     rows: usize,
-    /// Counted in rows of all sets; without it the range.
-    chosen: Option<Vec<u32>>,
+    /// Which of the rows from `start` on; `None`: all.
+    picked: Option<Arc<Vec<u32>>>,
 }
 
 impl Part {
     /// All rows of one data set.
     pub fn whole(set: Arc<Dataset>) -> Self {
         let rows = set.rows();
-        Self { sets: vec![set], begins: vec![0], start: 0, rows, chosen: None }
+        Self { sets: vec![set], begins: vec![0], start: 0, rows, picked: None }
     }
 
     /// A range of the rows of these sets; `None` if it is empty or not within them, or if they differ in width or in
@@ -34,16 +34,42 @@ impl Part {
             all += set.rows();
         }
         let fits = rows > 0 && start.checked_add(rows).is_some_and(|end| end <= all) && sets.iter().all(alike);
-        fits.then_some(Self { sets, begins, start, rows, chosen: None })
+        fits.then_some(Self { sets, begins, start, rows, picked: None })
     }
 
-    /// These rows of these sets, counted over all of them, in this order; `None` if there are none or not all of them are
-    /// there, or if the sets differ in width or in what is to be learnt.
-    pub fn chosen(sets: Vec<Arc<Dataset>>, rows: Vec<u32>) -> Option<Self> {
-        let all = sets.iter().map(|set| set.rows()).sum();
-        let part = Self::new(sets, 0, all)?;
-        let fits = !rows.is_empty() && rows.iter().all(|&row| (row as usize) < all);
-        fits.then(|| Self { rows: rows.len(), chosen: Some(rows), ..part })
+    /// Some of its rows, in this order; `None` if there are none, or one is not among its own.
+    pub fn pick(&self, rows: Arc<Vec<u32>>) -> Option<Self> {
+        let fits = !rows.is_empty() && self.picked.is_none() && rows.iter().all(|&row| (row as usize) < self.rows);
+        fits.then(|| Self { rows: rows.len(), picked: Some(rows), ..self.clone() })
+    }
+
+    /// A copy of its rows.
+    ///
+    /// # Errors
+    /// None that rows of data sets can cause.
+    pub fn to_dataset(&self) -> Result<Dataset, DataError> {
+        let columns = self.columns();
+        let all_bytes = self.sets.iter().all(|set| matches!(set.features().all(), Row::U8(_)));
+        let features = if all_bytes {
+            let mut bytes = Vec::with_capacity(self.rows * columns);
+            for row in 0..self.rows {
+                match self.row(row) {
+                    Row::U8(row) => bytes.extend_from_slice(row),
+                    Row::F32(_) => {}
+                }
+            }
+            Features::of_bytes(bytes, columns)?
+        } else {
+            let mut floats = vec![0.0; self.rows * columns];
+            let rows = floats.chunks_exact_mut(columns).enumerate();
+            rows.for_each(|(row, to)| self.row(row).copy_to(to));
+            Features::of_floats(floats, columns)?
+        };
+        let targets = match self.classes() {
+            0 => Targets::Values((0..self.rows).map(|row| self.value(row)).collect()),
+            classes => Targets::Classes { labels: (0..self.rows).map(|row| self.label(row)).collect(), classes },
+        };
+        Dataset::of(features, targets)
     }
 
     /// How many rows there are; at least one.
@@ -81,10 +107,7 @@ impl Part {
 
     fn find(&self, row: usize) -> (&Dataset, usize) {
         assert!(row < self.rows);
-        let row = match &self.chosen {
-            Some(chosen) => chosen[row] as usize,
-            None => self.start + row,
-        };
+        let row = self.start + self.picked.as_ref().map_or(row, |picked| picked[row] as usize);
         let set = self.begins.partition_point(|&begin| begin <= row) - 1;
         (&self.sets[set], row - self.begins[set])
     }
@@ -113,11 +136,10 @@ mod tests {
         }
         assert!(Part::new(Vec::new(), 0, 1).is_none());
         assert_eq!(Part::whole(sets[2].clone()).label(3), 7);
-        let part = Part::chosen(sets.clone(), vec![7, 0, 3, 7]).unwrap();
-        let seen: Vec<_> = (0..part.rows()).map(|row| part.label(row)).collect();
-        assert_eq!(seen, [7, 0, 3, 7]);
-        for rows in [vec![], vec![0, 8]] {
-            assert!(Part::chosen(sets.clone(), rows).is_none());
-        }
+        let picked = part.pick(Arc::new(vec![3, 0])).unwrap();
+        assert_eq!((picked.rows(), picked.label(0), picked.label(1)), (2, 5, 2));
+        let copy = picked.to_dataset().unwrap();
+        assert_eq!((copy.labels(), copy.row(1)), (&[5, 2][..], picked.row(1)));
+        assert!(part.pick(Arc::new(vec![4])).is_none() && part.pick(Arc::new(vec![])).is_none());
     }
 }

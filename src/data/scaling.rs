@@ -1,6 +1,6 @@
 //! Owns standardising: the mean and the deviation of each feature over all rows of a job.
 
-use super::{Dataset, Row};
+use super::{Dataset, Part, Row};
 
 /// So many squares of bytes surely fit 32 bits.
 const BLOCK: usize = 65_536;
@@ -51,6 +51,34 @@ impl Scaling {
         }
         let mean = values().sum::<f64>() / count as f64;
         let deviation = (values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count as f64).sqrt();
+        Some((mean, if deviation > 0.0 && deviation.is_finite() { deviation } else { 1.0 }))
+    }
+
+    /// As [`Scaling::of`], of some rows, always in their order.
+    pub fn of_part(part: &Part) -> Option<Self> {
+        let (columns, rows) = (part.columns(), part.rows() as f64);
+        let (mut mean, mut variance, mut x) = (vec![0.0; columns], vec![0.0; columns], vec![0.0; columns]);
+        for row in 0..part.rows() {
+            part.row(row).copy_to(&mut x);
+            mean.iter_mut().zip(&x).for_each(|(sum, x): (&mut f64, &f64)| *sum += x);
+        }
+        mean.iter_mut().for_each(|sum| *sum /= rows);
+        for row in 0..part.rows() {
+            part.row(row).copy_to(&mut x);
+            let squares = variance.iter_mut().zip(&mean).zip(&x);
+            squares.for_each(|((sum, mean), x): ((&mut f64, &f64), &f64)| *sum += (x - mean) * (x - mean));
+        }
+        let deviation = variance.into_iter().map(|sum| (sum / rows).sqrt());
+        let usable = |value: f64| if value > 0.0 && value.is_finite() { value } else { 1.0 };
+        Self::new(mean, deviation.map(usable).collect())
+    }
+
+    /// As [`Scaling::of_values`], of some rows.
+    pub fn of_values_in(part: &Part) -> Option<(f64, f64)> {
+        let values = || (0..part.rows()).map(|row| f64::from(part.value(row)));
+        let count = part.rows() as f64;
+        let mean = values().sum::<f64>() / count;
+        let deviation = (values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count).sqrt();
         Some((mean, if deviation > 0.0 && deviation.is_finite() { deviation } else { 1.0 }))
     }
 
@@ -136,6 +164,8 @@ mod tests {
         let scaling = Scaling::of([&one, &two]).unwrap();
         assert_eq!(scaling.mean(), [3.0, 7.0]);
         assert_eq!(scaling.deviation(), [(8.0_f64 / 3.0).sqrt(), 1.0]);
+        let part = Part::new(vec![one.into(), two.into()], 0, 3).unwrap();
+        assert_eq!(Scaling::of_part(&part).unwrap(), scaling);
         assert!(Scaling::of([]).is_none());
         assert!(Scaling::new(vec![0.0], vec![0.0]).is_none());
         assert!(Scaling::new(vec![f64::NAN], vec![1.0]).is_none());

@@ -369,6 +369,7 @@ impl Engine {
             Some(at) if at <= now => {
                 let effects = run.time_is_up();
                 self.apply(now, job, effects, actions);
+                self.open_ready(now, job);
             }
             later => self.timers.set(Timer::Limit(job), later),
         }

@@ -9,6 +9,7 @@ pub mod inference;
 mod material;
 pub mod stream;
 pub mod training;
+pub mod tuning;
 mod word;
 
 pub use effect::{Effect, RoundResult};
@@ -41,12 +42,14 @@ pub struct Workbench<'a> {
     pub node: &'a str,
     /// Models that are loaded.
     pub models: &'a inference::Models,
+    /// What trials of tuning share; without it each makes its own.
+    pub stocks: Option<&'a tuning::Stocks>,
 }
 
 impl<'a> Workbench<'a> {
     /// Of somebody without a name or a clock.
     pub fn bare(keep_going: &'a dyn Fn() -> bool, models: &'a inference::Models) -> Self {
-        Self { keep_going, clock: &|| 0.0, node: "", models }
+        Self { keep_going, clock: &|| 0.0, node: "", models, stocks: None }
     }
 }
 
@@ -65,7 +68,7 @@ pub struct JobKind {
 }
 
 /// All kinds of job.
-pub static JOB_KINDS: &[JobKind] = &[training::KIND, inference::KIND, stream::KIND];
+pub static JOB_KINDS: &[JobKind] = &[training::KIND, stream::KIND, tuning::KIND, inference::KIND];
 
 /// Finds a kind by name.
 pub fn find(name: &str) -> Option<&'static JobKind> {
@@ -302,6 +305,24 @@ pub enum JobError {
         what: &'static str,
         /// What it needs.
         needs: &'static str,
+    },
+    /// A parameter of a space of configurations that cannot be so.
+    #[error("{parameter}: {reason}")]
+    Space {
+        /// Its name.
+        parameter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that is in no table.
+    #[error("there is no {what} '{name}'; choose from {choices}")]
+    Choice {
+        /// What the table holds.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names there are.
+        choices: String,
     },
     /// A shard that is no data set of the job's.
     #[error("{shard}: {reason}")]

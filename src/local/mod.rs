@@ -143,7 +143,7 @@ impl Doing<'_, '_> {
         };
         let inputs = task.inputs.iter().map(input).collect::<Result<Vec<_>, _>>()?;
         let start = clock();
-        let workbench = Workbench { keep_going, clock, node: "", models: &self.models };
+        let workbench = Workbench { clock, ..Workbench::bare(keep_going, &self.models) };
         let output = (self.kind.run)(&task.parameters, &inputs, &workbench).map_err(|e| wrong(e.to_string()))?;
         self.tasks += 1;
         self.tasks_s += clock() - start;

@@ -198,6 +198,7 @@ impl Calls {
             clock: &|| start.elapsed().as_secs_f64(),
             node: &node,
             models: &self.shared.models,
+            stocks: Some(&self.shared.stocks),
         };
         match (kind.run)(&task.parameters, &inputs, &workbench) {
             Ok(output) => self.done(output, start.elapsed(), delayed),

@@ -13,6 +13,7 @@ mod slots;
 use crate::data::shared::Blob;
 use crate::gossip::{self, Facts, Gossip, News, Role, Served};
 use crate::jobs::inference::Models;
+use crate::jobs::tuning::Stocks;
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::{Blobs, Store};
 use crate::types::Digest;
@@ -112,6 +113,7 @@ impl Node {
             drain: Drain::new(),
             epochs: Epochs::default(),
             models: Models::new(config.model_memory),
+            stocks: Stocks::new(config.store_limit),
             prefetch: Prefetch::start(store.clone(), config.nice)?,
             attached: Mutex::default(),
             holdings,
@@ -174,6 +176,7 @@ struct Shared {
     drain: Drain,
     epochs: Epochs,
     models: Models,
+    stocks: Stocks,
     prefetch: Prefetch,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,

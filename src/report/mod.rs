@@ -5,6 +5,7 @@ mod curves;
 mod figure;
 mod html;
 mod numbers;
+mod parallel;
 mod scale;
 mod shared;
 mod simulation;
@@ -13,12 +14,14 @@ mod svg;
 mod tables;
 mod tally;
 mod timeline;
+mod tuning;
 
 use crate::client::Report;
 use figure::Figure;
 pub use shared::shared;
 pub use simulation::{Simulated, simulated};
 use tally::Tally;
+pub use tuning::tuned;
 
 /// The most runs on one page: each has a colour of its own.
 pub const MOST_RUNS: usize = style::SERIES.len();

@@ -42,6 +42,8 @@ const SHAPES: &str = "\
 .grid,.axis,.border{stroke-width:1;fill:none}.border{stroke-opacity:.55;stroke-dasharray:2 2}\
 .curve{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}\
 .dashed{stroke-dasharray:5 4;stroke-width:1.6}\
+.thin{stroke-width:1.2}.shade0{stroke-opacity:.75}.shade1{stroke-opacity:.5}.shade2{stroke-opacity:.35}\
+.shade3{stroke-opacity:.25}.shade4{stroke-opacity:.15}\
 .dot{stroke:none}.ring{fill:none;stroke-width:2}\
 .hit{fill-opacity:0;pointer-events:all}\
 .leader{stroke-width:1;stroke-opacity:.6;stroke-dasharray:1 3}\

@@ -102,6 +102,16 @@ impl Canvas {
         }
     }
 
+    /// A path through points, with what a pointer over it shows.
+    pub(super) fn titled_path(&mut self, class: &str, points: &[(f64, f64)], title: &str) {
+        let mut d = String::new();
+        for (place, point) in points.iter().enumerate() {
+            let letter = if place == 0 { 'M' } else { 'L' };
+            let _ = write!(d, "{letter}{} {}", px(point.0), px(point.1));
+        }
+        self.titled(&format!("<path class=\"{class}\" d=\"{d}\""), "path", Some(title));
+    }
+
     pub(super) fn text(&mut self, class: &str, at: (f64, f64), text: &str) {
         let (x, y, text) = (px(at.0), px(at.1), escape(text));
         self.add(format_args!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>\n"));

@@ -5,7 +5,7 @@ use super::numbers::{bytes, measure, percent, sane, seconds};
 use super::svg::{clip, escape};
 use super::tally::{Class, Tally};
 use super::{Part, Run};
-use crate::client::Report;
+use crate::client::{NodeLine, Report};
 use std::fmt::Write;
 
 /// The most rows of a table; longer ones are cut, and say so.
@@ -64,8 +64,13 @@ fn number(number: impl ToString) -> Cell {
 
 /// What each node did.
 pub(super) fn nodes(report: &Report) -> String {
-    let tasks: f64 = report.nodes.iter().map(|node| node.tasks as f64).sum();
-    let row = |node: &crate::client::NodeLine| {
+    nodes_of(&report.nodes)
+}
+
+/// What each of these nodes did.
+pub(super) fn nodes_of(nodes: &[NodeLine]) -> String {
+    let tasks: f64 = nodes.iter().map(|node| node.tasks as f64).sum();
+    let row = |node: &NodeLine| {
         let share = node.tasks as f64;
         vec![
             text(&node.address),
@@ -81,7 +86,7 @@ pub(super) fn nodes(report: &Report) -> String {
             text(&node.software),
         ]
     };
-    let rows: Vec<_> = report.nodes.iter().map(row).collect();
+    let rows: Vec<_> = nodes.iter().map(row).collect();
     let head = [
         "node",
         "tasks",

@@ -62,7 +62,8 @@ fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part,
     let part = match task.epoch {
         Some(epoch) if u32::try_from(all).is_ok() => {
             let order = Order::new(task.place.seed, epoch, all);
-            Part::chosen(sets, (task.first_row..end).map(|place| order.row(place) as u32).collect())
+            let rows = (task.first_row..end).map(|place| order.row(place) as u32).collect();
+            Part::new(sets, 0, all as usize).and_then(|whole| whole.pick(Arc::new(rows)))
         }
         Some(_) => None,
         None => Part::new(sets, task.first_row as usize, task.rows as usize),

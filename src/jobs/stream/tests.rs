@@ -157,7 +157,8 @@ fn one_node_that_is_up_to_date_is_plain_descent() {
     let mut weights = job("").learner.weights.as_ref().clone();
     for epoch in 0..3 {
         let order = order::Order::new(7, epoch, 17);
-        let part = crate::data::Part::chosen(sets.clone(), (0..17).map(|place| order.row(place) as u32).collect());
+        let part = crate::data::Part::new(sets.clone(), 0, 17)
+            .and_then(|whole| whole.pick(Arc::new((0..17).map(|place| order.row(place) as u32).collect())));
         let place = Place { from: 0.0, to: 1.0, seed: 7, stream: 0 };
         let learning = async_job.request.learning();
         let form = &async_job.learner.form;
