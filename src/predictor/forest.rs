@@ -88,3 +88,64 @@ impl Predictor for Grown {
         Ok(answers)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Dataset;
+    use crate::model::forest::{Binned, ForestSettings};
+    use crate::predictor::{Answer, load};
+    use ndarray::Array2;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    const ON: KeepGoing<'static> = &|| true;
+
+    fn forest() -> Forest {
+        let features = Array2::from_shape_fn((300, 3), |(row, column)| ((row * 37 + column * 101) % 83) as f32);
+        let labels = (0..300).map(|row| (row * 37 % 83 / 21) as u32).collect();
+        let data = Binned::of(&[Arc::new(Dataset::new(features, labels, 4).unwrap())]).unwrap();
+        let settings = ForestSettings { n_estimators: 5, max_depth: Some(3), ..ForestSettings::default() };
+        Forest::fit(&data, &(0..300).collect::<Vec<u32>>(), &settings, 1, ON).unwrap()
+    }
+
+    fn loaded(card: Option<&Card>, limits: &Limits) -> Loaded {
+        load("f.safetensors", &forest().to_safetensors(&BTreeMap::new()).unwrap(), card, limits)
+    }
+
+    #[test]
+    fn rows_are_answered_as_probabilities_has_it() {
+        let predictor = loaded(None, &Limits::default()).unwrap();
+        assert_eq!((predictor.takes(), predictor.gives()), (Kind::Rows { columns: 3 }, Gives::Classes(4)));
+        assert_eq!(predictor.labels(), ["0", "1", "2", "3"]);
+        let features = Array2::from_shape_fn((3000, 3), |(row, column)| ((row * 7 + column * 5) % 90) as f32);
+        let answers = predictor.rows(Row::F32(features.as_slice().unwrap()), 9, ON).unwrap();
+        let bytes: Vec<u8> = features.iter().map(|&value| value as u8).collect();
+        assert_eq!(predictor.rows(Row::U8(&bytes), 4, ON).unwrap(), answers);
+        let right = forest().probabilities(features.view()).unwrap();
+        for (row, probabilities) in right.rows().into_iter().enumerate() {
+            let Some(Answer::Classes(best)) = answers.get(row) else { panic!("no classes") };
+            assert!(best.iter().all(|&(class, p)| probabilities[class as usize].to_bits() == p.to_bits()));
+        }
+        let one = predictor.rows(Row::U8(&bytes[3 * 2100..3 * 2101]), 4, ON).unwrap();
+        assert_eq!(one.get(0), answers.get(2100), "alone or among others");
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_told() {
+        let predictor = loaded(None, &Limits::default()).unwrap();
+        let says = predictor.rows(Row::U8(&[0; 7]), 1, ON).unwrap_err().to_string();
+        assert_eq!(says, "7 features do not make rows of 3");
+        let says = predictor.rows(Row::F32(&[0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0]), 1, ON).unwrap_err().to_string();
+        assert_eq!(says, "query 1: a feature is NaN; features must be finite numbers");
+        assert_eq!(predictor.rows(Row::U8(&[0; 3]), 1, &|| false), Err(PredictorError::Stopped));
+        assert!(predictor.rows(Row::U8(&[]), 1, ON).unwrap().is_empty());
+        assert!(predictor.prepare(&[]).is_err() && predictor.pictures(&[], 1, ON).is_err());
+        let card = Card::from_toml("labels = [\"w\", \"x\", \"y\", \"z\"]").unwrap();
+        assert_eq!(loaded(Some(&card), &Limits::default()).unwrap().labels(), ["w", "x", "y", "z"]);
+        let card = Card::from_toml("labels = [\"w\"]").unwrap();
+        assert!(loaded(Some(&card), &Limits::default()).is_err());
+        let small = Limits { model: 100, ..Limits::default() };
+        assert!(loaded(None, &small).err().unwrap().to_string().ends_with("; the limit is 100"));
+    }
+}

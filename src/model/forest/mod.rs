@@ -11,6 +11,8 @@ mod grow;
 mod measure;
 mod settings;
 mod split;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 
