@@ -97,7 +97,18 @@ fn feeder(coordinators: &[SocketAddr], csv: &str, epochs: u32, more: &[&str]) ->
     let hosts: Vec<String> = coordinators.iter().map(SocketAddr::to_string).collect();
     let mut command = roundtable();
     command.args(["feed", &hosts.join(","), csv, &epochs.to_string()]);
-    command.args(["--batch-size", "16", "--group", "2", "--hidden", "8", "--eta", "0.05", "--standardize", "--json"]);
+    command.args([
+        "--batch-size",
+        "16",
+        "--group",
+        "2",
+        "--hidden",
+        "8",
+        "--eta",
+        "0.05",
+        "--standardize",
+        "--json",
+    ]);
     command.args(more).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     Process { child: command.spawn().expect("the feeder starts") }
 }
@@ -167,10 +178,8 @@ fn nothing_is_lost_or_doubled_when_nodes_and_leaders_are_killed() {
     let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
     let slow = |port: u16| Server::start(&["compute-node", &port.to_string(), "1", "--load-delay", "3ms"]);
     let (first, second) = (slow(0), slow(0));
-    let list: String = [&first, &second]
-        .iter()
-        .map(|node| format!("{},{}\n", node.address.ip(), node.address.port()))
-        .collect();
+    let list: String =
+        [&first, &second].iter().map(|node| format!("{},{}\n", node.address.ip(), node.address.port())).collect();
     std::fs::write(path("nodes.txt"), list).expect("the nodes file");
     std::fs::write(path("rows.csv"), rows(4000)).expect("the rows");
     let coordinator = |more: &[&str]| {

@@ -108,7 +108,10 @@ fn commit(bench: &mut Bench) {
 }
 
 fn tickets(bench: &mut Bench) -> Vec<u64> {
-    std::mem::take(&mut bench.heard).into_iter().map(|(ticket, heard)| heard.map(|_| ticket).expect("heard")).collect()
+    std::mem::take(&mut bench.heard)
+        .into_iter()
+        .map(|(ticket, heard)| heard.map(|_| ticket).expect("heard"))
+        .collect()
 }
 
 fn durable(bench: &Bench) -> Vec<u64> {

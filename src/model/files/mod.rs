@@ -2,6 +2,7 @@
 
 pub(super) mod arrays;
 mod description;
+mod flat;
 mod npz;
 mod onnx;
 mod onnx_proto;
