@@ -23,6 +23,9 @@ pub(super) struct ComputeNode {
     /// How long a delayed task waits
     #[arg(long, default_value = "3s", value_name = "TIME", value_parser = super::duration)]
     load_delay: Duration,
+    /// Take so many times as long for each task as it takes: a slow machine, simulated
+    #[arg(long, default_value_t = 1.0, value_name = "TIMES", value_parser = slowdown, allow_negative_numbers = true)]
+    slowdown: f64,
     /// How many tasks run at once, each on a thread
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     slots: u16,
@@ -53,6 +56,7 @@ impl Run for ComputeNode {
         let config = Config {
             load_probability: self.load_probability,
             load_delay: self.load_delay,
+            slowdown: self.slowdown,
             slots: usize::from(self.slots),
             data_dir: self.server.data_dir.clone(),
             seed: self.server.seed(),
@@ -69,6 +73,11 @@ impl Run for ComputeNode {
             Ok(Started { address: node.address(), has_left: node.has_left().clone(), server: node })
         })
     }
+}
+
+fn slowdown(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "it must be a number, such as 10".to_owned())?;
+    if (1.0..=1e6).contains(&value) { Ok(value) } else { Err("it must be from 1 to 1e6".to_owned()) }
 }
 
 fn probability(text: &str) -> Result<f64, String> {

@@ -106,6 +106,7 @@ mod durability;
 mod members;
 mod patience;
 mod share;
+mod words;
 
 const JOB: JobId = JobId(1);
 

@@ -177,6 +177,18 @@ impl Mlp<f64> {
 }
 
 impl Mlp<f32> {
+    /// So many times this change.
+    ///
+    /// # Errors
+    /// A product leaves the range of numbers.
+    pub fn times(&self, factor: f64) -> Result<Mlp<f64>, ModelError> {
+        let product = Mlp { layers: self.layers.iter().map(|m| m.mapv(|x| factor * f64::from(x))).collect() };
+        if !(-1.0..=1.0).contains(&factor) {
+            product.check_finite()?;
+        }
+        Ok(product)
+    }
+
     /// A model whose layers are lists of numbers: for each the weights (outputs x inputs, row by row) and then the biases,
     /// as model files have them.
     ///

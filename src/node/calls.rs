@@ -148,16 +148,27 @@ impl Calls {
             Fate::Start => Some(false),
             Fate::Refuse => None,
             Fate::Delay(delay) => {
-                let end = Instant::now() + delay;
-                while self.wanted() {
-                    let left = end.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        break;
-                    }
-                    std::thread::sleep(left.min(LOOK));
-                }
+                self.sleep(delay);
                 Some(true)
             }
+        }
+    }
+
+    /// A machine that is simulated to be slow takes longer than these.
+    fn lag(&self, busy: Duration) {
+        let more = busy.as_secs_f64() * (self.shared.config.slowdown - 1.0);
+        self.sleep(Duration::try_from_secs_f64(more).unwrap_or_default());
+    }
+
+    /// Sleeps as long as the caller waits.
+    fn sleep(&self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.wanted() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(LOOK));
         }
     }
 
@@ -200,8 +211,11 @@ impl Calls {
             models: &self.shared.models,
             stocks: Some(&self.shared.stocks),
         };
-        match (kind.run)(&task.parameters, &inputs, &workbench) {
-            Ok(output) => self.done(output, start.elapsed(), delayed),
+        let result = (kind.run)(&task.parameters, &inputs, &workbench);
+        let busy = start.elapsed();
+        self.lag(busy);
+        match result {
+            Ok(output) => self.done(output, busy, delayed),
             Err(e) => failed(e.to_string()),
         }
     }

@@ -37,6 +37,8 @@ pub struct Config {
     pub load_probability: f64,
     /// How long such a task is delayed.
     pub load_delay: Duration,
+    /// Each task takes so many times what it takes: 1 or more. Simulates a slow machine.
+    pub slowdown: f64,
     /// How many tasks run at once; at least 1.
     pub slots: usize,
     /// Where files named by the original system's call are looked up, and nowhere else.
@@ -67,6 +69,7 @@ impl Default for Config {
         Self {
             load_probability: 0.0,
             load_delay: Duration::from_secs(3),
+            slowdown: 1.0,
             slots: 1,
             data_dir: PathBuf::from("."),
             seed: 0,

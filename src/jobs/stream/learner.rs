@@ -4,7 +4,7 @@
 use super::request::StreamRequest;
 use crate::data::shared::Blob;
 use crate::jobs::{JobError, Version};
-use crate::model::{Form, Mlp, Model, ModelError, Outer, OuterState, Output};
+use crate::model::{Form, Mlp, Model, ModelError, Outer, OuterState};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
@@ -62,15 +62,12 @@ impl Learner {
         self.outer.state()
     }
 
-    /// What tasks get: nodes need no names of classes.
+    /// What tasks get.
     pub(super) fn for_tasks(&self) -> Arc<Blob> {
         let make = || {
-            let mut form = self.form.clone();
-            if let Output::Classes(names) = &mut form.output {
-                names.clear();
-            }
+            let form = self.form.clone();
             let model = Model { weights: Mlp::clone(&self.weights), form, notes: BTreeMap::new() };
-            Arc::new(Blob::new(model.to_safetensors()))
+            Arc::new(Blob::new(model.to_flat()))
         };
         self.blob.get_or_init(make).clone()
     }
@@ -103,17 +100,18 @@ impl Learner {
     /// Takes a change of the model's shape that was learnt from so many rows.
     pub(super) fn take(&mut self, change: &Mlp<f32>, weight: f64, rows: u64) -> Result<(), ModelError> {
         let rows = rows.max(1) as f64;
-        let shape = change.shape();
-        let company = self.company.get_or_insert_with(|| Company {
-            sum: Mlp::zeros(&shape),
-            first_rows: rows,
-            rows: 0.0,
-            changes: 0,
-        });
-        // Of one change alone this is its weight, to the last bit.
-        company.sum.add_times(weight * (rows / company.first_rows), change)?;
-        company.rows += rows / company.first_rows;
-        company.changes += 1;
+        match &mut self.company {
+            // Of one change alone this is its weight, to the last bit.
+            None => {
+                self.company =
+                    Some(Company { sum: change.times(weight)?, first_rows: rows, rows: 1.0, changes: 1 })
+            }
+            Some(company) => {
+                company.sum.add_times(weight * (rows / company.first_rows), change)?;
+                company.rows += rows / company.first_rows;
+                company.changes += 1;
+            }
+        }
         Ok(())
     }
 

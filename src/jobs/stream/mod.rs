@@ -26,7 +26,7 @@ use super::{
     TaskInput, TaskOutput, TaskSpec, Version, Word,
 };
 use crate::data::{Dataset, Scaling};
-use crate::model::{Form, Measured, Mlp, Output, Place, Shape};
+use crate::model::{Form, Measured, Mlp, Model, Output, Place, Shape};
 use crate::types::{Round, TaskId};
 use learner::Learner;
 use measured::Measures;
@@ -257,8 +257,9 @@ impl StreamJob {
     fn read(&self, output: &TaskOutput, rows: u64) -> Result<(Mlp<f32>, TrainingMetrics), BadAnswer> {
         let metrics: TrainingMetrics = serde_json::from_str(&output.metrics)
             .map_err(|e| BadAnswer(format!("its metrics cannot be read: {e}")))?;
-        let (change, _) = Mlp::from_safetensors(&output.bytes)
-            .map_err(|e| BadAnswer(format!("its weights cannot be used: {e}")))?;
+        let change = Model::from_flat(&output.bytes)
+            .map_err(|e| BadAnswer(format!("its weights cannot be used: {e}")))?
+            .weights;
         let expected = self.learner.weights.shape();
         if change.shape() != expected {
             return Err(BadAnswer(format!("its weights are of shape {}, not {expected}", change.shape())));

@@ -5,8 +5,9 @@ use crate::data::Part;
 use crate::data::shared::Blob;
 use crate::jobs::training::TrainingMetrics;
 use crate::jobs::{TaskError, TaskOutput, Workbench};
-use crate::model::{self, Learning, Model, ModelError, Place};
+use crate::model::{self, Form, Learning, Model, ModelError, Place};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench)
     let Some((model, sets)) = inputs.split_last().filter(|(_, sets)| !sets.is_empty()) else {
         return Err(impossible("inputs", &format!("{} given, not rows and a model", inputs.len())));
     };
-    let before = Model::from_safetensors(model.bytes()).map_err(|e| impossible("model", &e))?;
+    let before = Model::from_flat(model.bytes()).map_err(|e| impossible("model", &e))?;
     let dataset = |set: &Arc<Blob>| set.dataset(before.classes()).map_err(|e| impossible("rows", &e));
     let sets = sets.iter().map(dataset).collect::<Result<Vec<_>, _>>()?;
     let part = rows(&task, sets)?;
@@ -49,7 +50,8 @@ pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench)
     };
     let metrics = serde_json::to_string(&metrics).map_err(|e| impossible("metrics", &e))?;
     let change = after.minus(&before.weights).map_err(|e| impossible("weights", &e))?;
-    Ok(TaskOutput { bytes: change.to_safetensors(None), metrics })
+    let change = Model { weights: change, form: Form { inputs: None, ..before.form }, notes: BTreeMap::new() };
+    Ok(TaskOutput { bytes: change.to_flat(), metrics })
 }
 
 fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part, TaskError> {

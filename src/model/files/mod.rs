@@ -2,6 +2,7 @@
 
 pub(super) mod arrays;
 pub(super) mod description;
+mod flat;
 mod npz;
 mod onnx;
 mod onnx_proto;
