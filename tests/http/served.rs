@@ -50,7 +50,7 @@ impl Served {
             reconnect: Duration::from_secs(10),
             dataset: "letters".to_owned(),
             values: false,
-            training: TrainingRequest::original(2, 2, vec![12], 1e-4, seed),
+            work: client::Work::Rounds(TrainingRequest::original(2, 2, vec![12], 1e-4, seed)),
             give_up_after: Some(PATIENCE),
             share: client::Share::default(),
         };
