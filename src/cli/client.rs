@@ -5,7 +5,8 @@ use super::share::ShareOptions;
 use super::streaming::Streaming;
 use super::training::{Training, USAGE};
 use super::{Failure, Run, output, recipes, table, timing};
-use crate::client::{self, ClientError, Order, Report, Step, StreamLine};
+use crate::client::{self, ClientError, Order, Report, Step, StreamLine, Work};
+use crate::jobs::stream::Source;
 use crate::model::{Model, files};
 use crate::rpc::{Address, RpcError};
 use anyhow::Context;
@@ -36,6 +37,9 @@ pub(super) struct Client {
     training: Training,
     #[command(flatten)]
     streaming: Streaming,
+    /// Learn nothing here: learners outside send changes to the coordinator's --http, and the job is over after so many
+    #[arg(long, value_name = "N", requires = "is_async", help_heading = super::streaming::STREAM, value_parser = clap::value_parser!(u64).range(1..))]
+    updates: Option<u64>,
     #[command(flatten)]
     options: ClientOptions,
 }
@@ -127,8 +131,11 @@ impl Run for Client {
         super::server::start_logging("warn");
         let options = &self.options;
         options.check().map_err(Failure::Input)?;
-        let (work, values) =
+        let (mut work, values) =
             self.streaming.work(&self.training, options.recipe, options.seed).map_err(Failure::Usage)?;
+        if let (Work::Stream(request), Some(updates)) = (&mut work, self.updates) {
+            request.source = Source::Updates { updates };
+        }
         let order = Order {
             coordinators: coordinators(&self.host, self.port).map_err(Failure::input)?,
             reconnect: options.reconnect,

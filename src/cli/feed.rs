@@ -11,6 +11,7 @@ use crate::client::{self, Submitted, Work};
 use crate::data::Classes;
 use crate::ingest;
 use crate::jobs::stream::{QueueSource, Source};
+use crate::queue::{Publisher, QueueUrl};
 use crate::rpc::Address;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -30,7 +31,8 @@ const LINES_EVERY: Duration = Duration::from_secs(2);
 #[command(after_help = "\
 Examples:
   roundtable feed localhost:9095 digits.csv 5 --batch-size 128 --hidden 64 --eta 0.1
-  roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --validation held_out.csv")]
+  roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --validation held_out.csv
+  roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --queue nats://localhost:4222/digits")]
 pub(super) struct Feed {
     /// The coordinator, or several of which one leads: a:9095,b:9096
     #[arg(value_delimiter = ',', required = true)]
@@ -62,6 +64,10 @@ pub(super) struct Feed {
     /// How many feeders the new job has: it is over when all have ended
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     feeders: u32,
+    /// Put the rows into this stream of NATS JetStream, nats://HOST:4222/STREAM, which is made if it is not there; the new job
+    /// takes them, and what other programs put there, too. Each message is text as of a CSV file without a head
+    #[arg(long, value_name = "URL", conflicts_with_all = ["job", "feeders"])]
+    queue: Option<QueueUrl>,
     /// Mini-batches that are sent at once [default: four tasks]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     chunk: Option<u32>,
@@ -123,6 +129,7 @@ impl Run for Feed {
         let source = QueueSource {
             feeders: (self.feeders > 1).then_some(self.feeders),
             room: self.queue_rows,
+            url: self.queue.as_ref().map(QueueUrl::to_url),
             ..QueueSource::default()
         };
         let mut request =
@@ -148,10 +155,14 @@ impl Run for Feed {
         let mut job = self.job(Work::Stream(request), &survey)?;
         let interrupted = interrupts("leaving; the job keeps what it has taken").map_err(Failure::Run)?;
         let mut shown = Shown::new(self.json, total);
-        let fed =
-            feed.run(&mut job, &self.feeder, survey.classes.as_ref(), &interrupted, &mut |fed| shown.show(fed));
+        let fed = match &self.queue {
+            Some(queue) => publish(&feed, queue, &job, &interrupted, &mut shown),
+            None => feed
+                .run(&mut job, &self.feeder, survey.classes.as_ref(), &interrupted, &mut |fed| shown.show(fed))
+                .map_err(failure),
+        };
         shown.end();
-        let fed = fed.map_err(failure)?;
+        let fed = fed?;
         let report = client::follow(job, &self.csv.to_string_lossy(), false, &interrupted, &mut |_| ());
         let report = report.map_err(failure)?;
         if !self.json {
@@ -208,6 +219,39 @@ impl Feed {
         }
         Ok(job)
     }
+}
+
+/// Puts all rows into a stream, from which the job takes them.
+fn publish(
+    feed: &feed::Feed,
+    queue: &QueueUrl,
+    job: &Submitted,
+    interrupted: &dyn Fn() -> bool,
+    shown: &mut Shown,
+) -> Result<Fed, Failure> {
+    let (mut trouble, mut fed) = (None, Fed::default());
+    let mut publisher =
+        Publisher::connect(queue, &format!("{}-{:016x}", job.job, rand::random::<u64>())).map_err(Failure::run)?;
+    let all = feed.each(&mut |_, _, text| {
+        if interrupted() {
+            return Err(client::ClientError::Detached { job: job.job.clone() });
+        }
+        let rows = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        publisher.put(text).map_err(|e| {
+            let reason = e.to_string();
+            trouble = Some(Failure::run(e));
+            client::ClientError::Request(reason)
+        })?;
+        fed.sent += rows;
+        shown.show(&fed);
+        Ok(())
+    });
+    match (all, trouble) {
+        (_, Some(trouble)) => Err(trouble),
+        (all, None) => all.map_err(failure),
+    }?;
+    publisher.end().map_err(Failure::run)?;
+    Ok(fed)
 }
 
 /// What a person sees of it: a bar on a terminal, a line now and then elsewhere.

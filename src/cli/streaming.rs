@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 
-const STREAM: &str = "Asynchronous training (with --async; <ROUNDS> x <EPOCHS> passes over the rows)";
+pub(super) const STREAM: &str = "Asynchronous training (with --async; <ROUNDS> x <EPOCHS> passes over the rows)";
 
 /// How changes come and count.
 #[derive(Args, Clone, Debug, Default)]

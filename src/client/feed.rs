@@ -232,8 +232,30 @@ impl Feed {
         interrupted: &dyn Fn() -> bool,
         watcher: &mut dyn FnMut(&Fed),
     ) -> Result<Fed, ClientError> {
-        let mut number = 0;
         let mut fed = Fed::default();
+        self.each(&mut |number, name, text| {
+            let rows = self.dataset(name, &text, classes)?;
+            let heard = give(job, feeder, number, &rows, interrupted)?;
+            fed.sent += rows.rows() as u64;
+            fed.note(&heard);
+            watcher(&fed);
+            Ok(())
+        })?;
+        let heard = say(job, feeder, 0, "", interrupted)?;
+        fed.note(&heard);
+        watcher(&fed);
+        Ok(fed)
+    }
+
+    /// Gives each chunk of each pass with its number, what errors call it, and its text.
+    ///
+    /// # Errors
+    /// The text cannot be read, or whoever takes a chunk fails.
+    pub fn each(
+        &self,
+        take: &mut dyn FnMut(u64, &str, Vec<u8>) -> Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        let mut number = 0;
         for epoch in 0..self.epochs {
             let mut lines = Lines::open(&self.path)?;
             while let Some((mut chunk, _)) = lines.chunk(self)? {
@@ -246,18 +268,11 @@ impl Feed {
                     random.next_u32();
                     chunk.shuffle(&mut random);
                 }
-                let rows = self.dataset(&lines.name(), &chunk.concat(), classes)?;
-                let heard = give(job, feeder, number, &rows, interrupted)?;
-                fed.sent += rows.rows() as u64;
-                fed.note(&heard);
-                watcher(&fed);
+                take(number, &lines.name(), chunk.concat())?;
                 number += 1;
             }
         }
-        let heard = say(job, feeder, 0, "", interrupted)?;
-        fed.note(&heard);
-        watcher(&fed);
-        Ok(fed)
+        Ok(())
     }
 }
 

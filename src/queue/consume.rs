@@ -22,7 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Messages that are given to the job together, at most.
 const MOST_TOGETHER: usize = 256;
-/// Bytes of them, at most, unless one alone has more.
+/// Bytes of them, as far as the last ones tell.
 const MOST_BYTES: usize = 1 << 20;
 /// How long to wait for more messages to go with the first, and how often it is looked what is learnt.
 const GATHER: Duration = Duration::from_millis(100);
@@ -105,12 +105,12 @@ impl Intake<'_> {
         let stream = stream.map_err(|e| self.trouble(format!("{e}; is there such a stream?")))?;
         let consumer = self.begin(&stream).await?;
         log::info!("job {}: takes rows from {}", self.job, self.url);
-        let mut deliveries = 0;
+        let (mut deliveries, mut together) = (0, 1);
         loop {
             if self.has_ended().await {
                 return Ok(());
             }
-            let batch = consumer.batch().max_messages(MOST_TOGETHER).max_bytes(MOST_BYTES).expires(GATHER);
+            let batch = consumer.batch().max_messages(together).expires(GATHER);
             let mut batch = batch.messages().await.map_err(|e| self.trouble(e))?;
             let mut messages = Vec::new();
             while let Some(message) = batch.next().await {
@@ -126,6 +126,10 @@ impl Intake<'_> {
                     self.newest = number;
                     messages.push((number, message));
                 }
+            }
+            let bytes: usize = messages.iter().map(|(_, message)| message.payload.len()).sum();
+            if let Some(mean) = bytes.checked_div(messages.len()) {
+                together = (MOST_BYTES / mean.max(1)).clamp(1, MOST_TOGETHER);
             }
             self.give(messages).await?;
             self.look().await?;

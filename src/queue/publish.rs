@@ -14,6 +14,8 @@ const MOST_UNDER_WAY: usize = 256;
 
 /// How long a message is sent again and again before that is an error, and how long each time.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of a message, at most, unless one line has more.
+const LARGEST: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A message that is under way.
@@ -34,6 +36,8 @@ pub struct Publisher {
     session: String,
     sent: u64,
     under_way: VecDeque<Sent>,
+    /// Of a message.
+    most_bytes: usize,
 }
 
 impl Publisher {
@@ -45,9 +49,10 @@ impl Publisher {
     pub fn connect(url: &QueueUrl, session: &str) -> Result<Self, QueueError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let trouble = |reason: String| QueueError::Server { url: url.to_string(), reason };
-        let (context, subject) = runtime.block_on(async {
+        let (context, subject, most) = runtime.block_on(async {
             let options = async_nats::ConnectOptions::new().name("roundtable feed");
             let client = options.connect(&url.server).await.map_err(|e| trouble(e.to_string()))?;
+            let most = client.server_info().max_payload;
             let context = async_nats::jetstream::new(client);
             let config = Config {
                 name: url.stream.clone(),
@@ -60,18 +65,30 @@ impl Publisher {
             let subjects = &stream.cached_info().config.subjects;
             let subject = subjects.iter().find(|subject| !subject.contains(['*', '>'])).cloned();
             let what = "it has no subject without wildcards to publish to";
-            Ok::<_, QueueError>((context, subject.ok_or_else(|| trouble(what.to_owned()))?))
+            Ok::<_, QueueError>((context, subject.ok_or_else(|| trouble(what.to_owned()))?, most))
         })?;
         let (url, session) = (url.clone(), session.to_owned());
-        Ok(Self { runtime, context, url, subject, session, sent: 0, under_way: VecDeque::new() })
+        // The head counts, too.
+        let most_bytes = most.saturating_sub(4096).clamp(1024, LARGEST);
+        Ok(Self { runtime, context, url, subject, session, sent: 0, under_way: VecDeque::new(), most_bytes })
     }
 
-    /// Puts rows, as CSV without a head; waits when too many messages are under way.
+    /// Puts rows, as CSV without a head, in as many messages as the server's limit makes of them; waits when too many are
+    /// under way.
     ///
     /// # Errors
     /// The server does not keep a message.
     pub fn put(&mut self, rows: Vec<u8>) -> Result<(), QueueError> {
-        self.send(rows.into(), false)
+        let mut rows = Bytes::from(rows);
+        while !rows.is_empty() {
+            let most = rows.len().min(self.most_bytes);
+            let cut = match rows.len() > most {
+                true => rows[..most].iter().rposition(|&byte| byte == b'\n').map_or(rows.len(), |end| end + 1),
+                false => most,
+            };
+            self.send(rows.split_to(cut), false)?;
+        }
+        Ok(())
     }
 
     /// Says that there are no more, and waits until the server has all.

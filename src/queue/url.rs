@@ -13,6 +13,13 @@ pub struct QueueUrl {
     pub(super) stream: String,
 }
 
+impl QueueUrl {
+    /// All of it, also who asks.
+    pub fn to_url(&self) -> String {
+        format!("{}/{}", self.server, self.stream)
+    }
+}
+
 impl FromStr for QueueUrl {
     type Err = QueueError;
 

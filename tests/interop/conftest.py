@@ -106,10 +106,10 @@ class Cluster:
             command += ["--data-dir", data_dir]
         return self.start("our-node", command).wait_listening()
 
-    def coordinator(self, nodes, policy):
+    def coordinator(self, nodes, policy, *more):
         """Our coordinator."""
         command = [binary(), "coordinator", 0, policy, "--host", "127.0.0.1", "--nodes", self.node_list(nodes)]
-        command += ["--store", self.directory / f"store-{len(self.started):02}"]
+        command += ["--store", self.directory / f"store-{len(self.started):02}", *more]
         return self.start("our-coordinator", command).wait_listening()
 
     def client(self, coordinator, *job):
