@@ -97,7 +97,8 @@ fn progress(report: &TuningReport) -> Option<Figure> {
     }
     canvas.text("mute m", ((left + right) / 2.0, bottom + 38.0), "seconds since the job came");
     let furthest = |outcome: &Outcome| outcome.share;
-    let (mut best, mut steps): (Option<(f64, f64)>, Vec<(f64, f64)>) = (None, Vec::new());
+    let mut best: Option<(f64, f64)> = None;
+    let mut steps = Vec::new();
     for &(second, value, outcome) in &points {
         let is_better = best.is_none_or(|(share, known)| match furthest(outcome).total_cmp(&share) {
             std::cmp::Ordering::Equal => {

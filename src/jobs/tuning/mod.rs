@@ -14,6 +14,7 @@ mod saved;
 mod search;
 mod setting;
 mod space;
+mod specs;
 mod stock;
 mod task;
 #[cfg(test)]
@@ -32,8 +33,7 @@ pub use task::{TuningMetrics, TuningTask, Want};
 pub use trial::{Trial, TrialState, sort};
 
 use super::{
-    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Needs, Progress, RoundResult, Saved, TaskInput, TaskOutput,
-    TaskSpec,
+    BadAnswer, Corpus, Effect, Job, JobError, JobKind, Needs, Progress, RoundResult, Saved, TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
 use crate::model::{Measured, Mlp};
@@ -96,7 +96,7 @@ impl TuningJob {
         let request: TuningRequest = serde_json::from_str(parameters)?;
         let request = request.renamed()?;
         let checked = request.check(&corpus)?;
-        let order = order(&request, &checked, &corpus);
+        let order = request.order(&checked, &corpus);
         let search = (checked.search.make)(&request.search);
         Ok(Self {
             courses: Courses::new(request.folds, checked.rungs, checked.metric, search),
@@ -136,77 +136,6 @@ impl TuningJob {
     /// The task that learns the best from all rows.
     fn refit_task(&self) -> TaskId {
         TaskId { round: Round(self.courses.rungs.len() as u32 + 1), shard: 0 }
-    }
-
-    fn spec(&self, step: Step) -> TaskSpec {
-        let settings = self.request.settings(&self.plan.configuration(step.trial));
-        let learner = self.learner.of(&settings).ok();
-        let state = self.courses.state_of(step).filter(|_| step.rung > 0);
-        let to = step.rung as usize;
-        let from = if state.is_some() { to } else { 0 };
-        let goes_on = learner.as_ref().is_some_and(|learner| learner.goes_on());
-        let task = TuningTask {
-            settings,
-            fold: step.fold,
-            rungs: self.courses.rungs.clone(),
-            from,
-            to,
-            wanted: if goes_on && to + 1 < self.courses.rungs.len() { Want::State } else { Want::Score },
-            ..self.task()
-        };
-        let share = |rung: usize| self.courses.rungs.get(rung).copied().unwrap_or(1.0);
-        let before = from.checked_sub(1).map_or(0.0, share);
-        let size = request::size(&self.corpus, self.request.folds);
-        let cost = learner.map_or(1.0, |learner| learner.cost(&size)) * (share(to) - before);
-        self.spec_of(self.task_of(step), &task, state, cost)
-    }
-
-    /// The task of the best configuration, learnt from all rows.
-    fn refit_spec(&self, trial: u32) -> TaskSpec {
-        let settings = self.request.settings(&self.plan.configuration(trial));
-        let size = request::size(&self.corpus, 0);
-        let cost = self.learner.of(&settings).map_or(1.0, |learner| learner.cost(&size));
-        let names = self.corpus.classes.clone();
-        let task = TuningTask { settings, rungs: vec![1.0], wanted: Want::Model, names, ..self.task() };
-        self.spec_of(self.refit_task(), &task, None, cost)
-    }
-
-    /// What all tasks are told.
-    fn task(&self) -> TuningTask {
-        TuningTask {
-            model: self.learner.name.to_owned(),
-            settings: Configuration::new(),
-            classes: self.corpus.classes.len(),
-            seed: self.request.seed,
-            folds: self.request.folds,
-            fold: 0,
-            rungs: Vec::new(),
-            from: 0,
-            to: 0,
-            wanted: Want::Score,
-            names: Vec::new(),
-            timeout_s: self.request.trial_timeout_s,
-        }
-    }
-
-    fn spec_of(&self, id: TaskId, task: &TuningTask, state: Option<&Arc<Blob>>, cost: f64) -> TaskSpec {
-        let directory = self.corpus.name.trim_end_matches('/');
-        let takes_rows = self.learner.takes != Takes::Nothing;
-        let shards = self.corpus.shards.iter().chain([&self.corpus.validation]).filter(|_| takes_rows);
-        let shards = shards.map(|shard| TaskInput::Shard {
-            path: format!("{directory}/{}", shard.name),
-            digest: shard.blob.digest(),
-        });
-        TaskSpec {
-            id,
-            kind: KIND.name,
-            // Numbers and names can be written.
-            parameters: serde_json::to_string(task).unwrap_or_default(),
-            inputs: shards.chain(state.map(|state| TaskInput::Made(state.clone()))).collect(),
-            cost,
-            for_originals: false,
-            queries: 0,
-        }
     }
 
     /// Reads an answer to a step.
@@ -341,23 +270,6 @@ fn metrics(output: &TaskOutput) -> Result<TuningMetrics, BadAnswer> {
         true => Ok(metrics),
         false => Err(BadAnswer(format!("it claims to have taken {} s", metrics.seconds))),
     }
-}
-
-/// In which order trials begin: of a whole grid the longest first, so that nodes end together.
-fn order(request: &TuningRequest, checked: &request::Checked, corpus: &Corpus) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..checked.plan.trials).collect();
-    let is_whole = !checked.search.draws && request.search.trials.is_none() && request.max_time_s.is_none();
-    if is_whole {
-        let size = request::size(corpus, request.folds);
-        let cost = |trial: &u32| {
-            let learner = checked.learner.of(&request.settings(&checked.plan.configuration(*trial)));
-            learner.map_or(0.0, |learner| learner.cost(&size))
-        };
-        let mut costs: Vec<(f64, u32)> = order.iter().map(|trial| (cost(trial), *trial)).collect();
-        costs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        order = costs.into_iter().map(|(_, trial)| trial).collect();
-    }
-    order
 }
 
 impl Job for TuningJob {

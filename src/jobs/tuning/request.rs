@@ -157,6 +157,23 @@ impl TuningRequest {
         }
         Ok(())
     }
+
+    /// In which order trials begin: of a whole grid the longest first, so that nodes end together.
+    pub(super) fn order(&self, checked: &Checked, corpus: &Corpus) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..checked.plan.trials).collect();
+        let is_whole = !checked.search.draws && self.search.trials.is_none() && self.max_time_s.is_none();
+        if is_whole {
+            let of_trial = size(corpus, self.folds);
+            let cost = |trial: &u32| {
+                let learner = checked.learner.of(&self.settings(&checked.plan.configuration(*trial)));
+                learner.map_or(0.0, |learner| learner.cost(&of_trial))
+            };
+            let mut costs: Vec<(f64, u32)> = order.iter().map(|trial| (cost(trial), *trial)).collect();
+            costs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            order = costs.into_iter().map(|(_, trial)| trial).collect();
+        }
+        order
+    }
 }
 
 /// The rows that a trial learns from.

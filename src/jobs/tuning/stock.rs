@@ -23,12 +23,15 @@ pub(super) struct Stock {
     whole: Arc<Cut>,
 }
 
+/// Which rows are learnt from, and which are measured on.
+type Rows = (Arc<Vec<u32>>, Arc<Vec<u32>>);
+
 /// Rows to learn from, and rows to measure on.
 pub(super) struct Cut {
     learnt: Part,
     measured: Part,
     /// Which of all rows these are; `None`: all are learnt from, and others measured on.
-    rows: Option<(Arc<Vec<u32>>, Arc<Vec<u32>>)>,
+    rows: Option<Rows>,
     held_out: OnceLock<Result<Arc<Dataset>, String>>,
     scaling: OnceLock<Option<Scaling>>,
     values: OnceLock<Option<(f64, f64)>>,
@@ -105,7 +108,7 @@ impl Stock {
 }
 
 impl Cut {
-    fn new(learnt: Part, measured: Part, rows: Option<(Arc<Vec<u32>>, Arc<Vec<u32>>)>) -> Self {
+    fn new(learnt: Part, measured: Part, rows: Option<Rows>) -> Self {
         Self {
             learnt,
             measured,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::data::Dataset;
 use crate::jobs::inference::Models;
-use crate::jobs::{Shard, Workbench};
+use crate::jobs::{Shard, TaskInput, Workbench};
 use ndarray::Array2;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
