@@ -22,7 +22,7 @@ import time
 from baseline import ROOT, client, server
 
 PLOT = ROOT / "reports/async.svg"
-PROGRAM = ROOT / "target/release/roundtable"
+PROGRAM = os.environ.get("ROUNDTABLE_BIN", str(ROOT / "target/release/roundtable"))
 SIZES = [1, 4, 16]
 REAL = [1, 2]
 SIMULATED = [3, 5, 8]

@@ -17,9 +17,7 @@ impl Engine {
     pub(super) fn send_ahead(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some(node) = self.ahead.pop_first() {
             let Some(bound) = self.next_ahead(now, node) else { continue };
-            let Some(run) = self.jobs.get_mut(&bound.job) else { continue };
             let job = bound.job;
-            run.bound(bound.task, node, &mut self.line);
             let before = self.last_attempt;
             self.dispatch(now, node, bound, actions);
             let attempt = AttemptId(self.last_attempt);
@@ -32,7 +30,7 @@ impl Engine {
         }
     }
 
-    /// What a node can have ahead, if its slots are all at work for jobs that want it, and it is the turn of such a job.
+    /// Takes what a node can have ahead, if its slots are all at work for jobs that want it, and it is the turn of such a job.
     fn next_ahead(&mut self, now: Time, node: NodeId) -> Option<Bound> {
         let known = self.nodes.get(node).filter(|known| known.may_go_ahead(now))?;
         let (mut at_work, mut ahead) = (0, 0);
@@ -45,12 +43,20 @@ impl Engine {
         if at_work < known.ready_slots() || ahead >= known.ready_slots() {
             return None;
         }
+        if let Some((job, cost)) = known.first_queued(&self.line.share) {
+            let run = self.jobs.get(&job).filter(|run| run.sends_ahead())?;
+            run.patience.usual(cost).filter(|usual| *usual <= LONGEST)?;
+            return self.nodes.change(node, |node| node.pop_queued(job)).flatten();
+        }
         let ((job, _), waiting) = self.line.head(true, 1).into_iter().next()?;
-        let run = self.jobs.get(&job).filter(|run| run.sends_ahead())?;
+        let run = self.jobs.get_mut(&job).filter(|run| run.sends_ahead())?;
         let usual = run.patience.usual(waiting.cost).filter(|usual| *usual <= LONGEST)?;
         let load = self.line.share.load(job, waiting.cost);
-        let is_slow = self.cluster.pace(now, node).is_some_and(|pace| pace * load > SLOW * usual.as_secs_f64());
-        (!is_slow).then_some(Bound { job, task: waiting.task, cost: waiting.cost, reason: Reason::Turn })
+        if self.cluster.pace(now, node).is_some_and(|pace| pace * load > SLOW * usual.as_secs_f64()) {
+            return None;
+        }
+        run.bound(waiting.task, node, &mut self.line);
+        Some(Bound { job, task: waiting.task, cost: waiting.cost, reason: Reason::Turn })
     }
 
     /// An attempt is over: the one that its node was sent ahead begins.

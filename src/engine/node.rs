@@ -140,7 +140,7 @@ impl Node {
 
     /// Whether it may have a task while its slots are at work.
     pub(super) fn may_go_ahead(&self, now: Time) -> bool {
-        self.ready_slots() > 0 && !self.is_original && self.available_at <= now && self.queue.is_empty()
+        self.ready_slots() > 0 && !self.is_original && self.available_at <= now
     }
 
     fn has_free_slot(&self, now: Time) -> bool {
@@ -154,6 +154,17 @@ impl Node {
         }
         let first = share.first(self.queue.jobs())?;
         let job = share.stays(&self.lately, first, |job| self.queue.first_of(job).is_some());
+        self.queue.pop(job)
+    }
+
+    /// The job whose turn it is, of those with tasks bound to it, and the cost of its next.
+    pub(super) fn first_queued(&self, share: &Share) -> Option<(JobId, f64)> {
+        let job = share.first(self.queue.jobs())?;
+        Some((job, self.queue.first_of(job)?.cost))
+    }
+
+    /// The next task of a job that is bound to it.
+    pub(super) fn pop_queued(&mut self, job: JobId) -> Option<Bound> {
         self.queue.pop(job)
     }
 

@@ -203,6 +203,7 @@ fn saves_that_nobody_waits_for_are_put_off() {
     let before = bench.records;
     say(&mut bench, 1, "a");
     assert_eq!(bench.records, before + 1, "but not this one");
+    commit(&mut bench);
     bench.wait(200);
     assert_eq!(durable(&bench), [201]);
 }
