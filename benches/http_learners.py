@@ -34,9 +34,10 @@ def main():
     for rate in args.rate:
         with tempfile.TemporaryDirectory() as store:
             http = f"127.0.0.1:{free_port()}"
-            command = [RELEASE / "roundtable", "coordinator", "0", "2", "--no-gossip", "--store", store, "--http", http]
-            command += ["--nodes", "/dev/null", "--stop-with-stdin"]
-            server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command = [RELEASE / "roundtable", "coordinator", "0", "2", "--store", "store", "--http", http]
+            command += ["--data-dir", ROOT, "--stop-with-stdin"]
+            # Elsewhere, since a file of nodes would be read here.
+            server = subprocess.Popen(command, cwd=store, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             try:
                 address = re.search(r"listening on (\S+)", server.stdout.readline()).group(1)
                 learners = [RELEASE / "examples" / "learners", address, http]

@@ -35,7 +35,7 @@ Examples:
   roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --queue nats://localhost:4222/digits")]
 pub(super) struct Feed {
     /// The coordinator, or several of which one leads: a:9095,b:9096
-    #[arg(value_delimiter = ',', required = true)]
+    #[arg(num_args = 1, value_delimiter = ',', required = true)]
     coordinator: Vec<Address>,
     /// Rows with their labels last, as text
     csv: PathBuf,

@@ -154,6 +154,9 @@ enum Rows {
     Valued(Dataset),
 }
 
+/// Takes a chunk's number, what errors call it, and its text.
+pub type TakeChunk<'t> = dyn FnMut(u64, &str, Vec<u8>) -> Result<(), ClientError> + 't;
+
 impl Feed {
     /// Reads the text once: how many rows and which labels there are.
     ///
@@ -251,10 +254,7 @@ impl Feed {
     ///
     /// # Errors
     /// The text cannot be read, or whoever takes a chunk fails.
-    pub fn each(
-        &self,
-        take: &mut dyn FnMut(u64, &str, Vec<u8>) -> Result<(), ClientError>,
-    ) -> Result<(), ClientError> {
+    pub fn each(&self, take: &mut TakeChunk<'_>) -> Result<(), ClientError> {
         let mut number = 0;
         for epoch in 0..self.epochs {
             let mut lines = Lines::open(&self.path)?;

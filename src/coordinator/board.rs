@@ -159,7 +159,8 @@ fn last_version(order: &JobOrder, finish: &Finish) -> Option<ShownVersion> {
     if order.corpus.model().is_some() {
         return None;
     }
-    let notes = Model::notes_of_safetensors(finish.model.bytes()).unwrap_or_default();
+    // Forests and what tunings come to are no such files.
+    let notes = Model::notes_of_safetensors(finish.model.bytes()).ok()?;
     let told = notes.get("version").and_then(|number| number.parse().ok());
     let number = told.unwrap_or(u64::from(finish.round.0));
     Some(ShownVersion { number, blob: finish.model.clone(), model: None })

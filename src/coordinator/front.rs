@@ -103,12 +103,23 @@ pub enum Unsaid {
 /// What a scrape finds.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
-    /// Of each job, its kind, state and, if it learns from a stream, what it has done.
-    pub jobs: Vec<(JobId, Arc<JobOrder>, Option<State>, Option<StreamFigures>)>,
+    /// Jobs that are remembered.
+    pub jobs: Vec<CountedJob>,
     /// Nodes.
     pub nodes: Headcount,
     /// Tasks.
     pub tasks: TaskCounts,
+}
+
+/// A job in a [`Census`].
+#[derive(Clone, Debug)]
+pub struct CountedJob {
+    /// Its number.
+    pub job: JobId,
+    /// Whether it goes on.
+    pub state: State,
+    /// What it has done, if it learns from a stream.
+    pub stream: Option<StreamFigures>,
 }
 
 /// The way to a coordinator for those who serve it otherwise.
@@ -169,8 +180,8 @@ impl Front {
         let nodes = tokio::time::timeout(patience, asked).await.ok()??;
         let jobs = self.board.list(|job, posted| {
             let status = posted.status.as_ref();
-            let stream = status.and_then(|status| status.stream);
-            (job, posted.order.clone(), status.map(|status| status.state.clone()), stream)
+            let state = status.map_or(State::Running, |status| status.state.clone());
+            CountedJob { job, state, stream: status.and_then(|status| status.stream) }
         });
         Some(Census { jobs, nodes, tasks: self.desk.tasks() })
     }

@@ -33,7 +33,7 @@ use board::Board;
 use crossbeam_channel::{Receiver, Sender};
 pub use files::FileSettings;
 use files::{Files, Hooks};
-pub use front::{Census, Front, Shown, ShownJob, ShownVersion, Unsaid};
+pub use front::{Census, CountedJob, Front, Shown, ShownJob, ShownVersion, Unsaid};
 use inference::KnownModels;
 use keeper::{Keeper, Wish};
 use seat::Seat;

@@ -7,9 +7,8 @@ use super::App;
 use super::health::PATIENCE;
 use super::models::state;
 use super::refusal::Refusal;
-use crate::coordinator::Census;
+use crate::coordinator::{Census, CountedJob};
 use crate::jobs::StreamFigures;
-use crate::ledger::State;
 use axum::extract::State as Shared;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -86,8 +85,8 @@ fn write_cluster(text: &mut Text, leads: bool, census: &Census) {
     text.sample("", &[], f64::from(u8::from(leads)));
     text.family("roundtable_jobs", Kind::Gauge, "Jobs that are remembered, by how they stand.");
     let mut jobs = BTreeMap::from(["running", "done", "failed", "cancelled"].map(|word| (word, 0_u32)));
-    for (.., state_of, _) in &census.jobs {
-        *jobs.entry(state(state_of.as_ref().unwrap_or(&State::Running))).or_default() += 1;
+    for job in &census.jobs {
+        *jobs.entry(state(&job.state)).or_default() += 1;
     }
     jobs.iter().for_each(|(word, count)| text.sample("", &[("state", word)], f64::from(*count)));
     text.family(
@@ -131,8 +130,8 @@ const STREAMS: &[StreamFamily] = &[
 fn write_streams(text: &mut Text, census: &Census) {
     for (name, kind, about, read) in STREAMS {
         text.family(name, *kind, about);
-        for (job, _, _, figures) in &census.jobs {
-            if let Some(figures) = figures {
+        for CountedJob { job, stream, .. } in &census.jobs {
+            if let Some(figures) = stream {
                 text.sample("", &[("job", &job.to_string())], read(figures));
             }
         }
