@@ -28,6 +28,11 @@ impl<M> Acks<M> {
         self.heard(heard)
     }
 
+    /// A message that the job has has come again.
+    pub(super) fn again(&mut self, message: M) {
+        self.pending.push_back((self.given.unwrap_or(u64::MAX), message));
+    }
+
     /// The job has told how far it is; gives those that are done with.
     pub(super) fn heard(&mut self, heard: &Heard) -> Vec<M> {
         if heard.waiting == 0 {

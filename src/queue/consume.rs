@@ -13,9 +13,10 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
 use async_nats::jetstream::{self, AckKind, Message};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// How long to wait before a queue is tried again, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -28,6 +29,8 @@ const MOST_BYTES: usize = 1 << 20;
 const GATHER: Duration = Duration::from_millis(100);
 /// How long to wait when the job has no room.
 const NO_ROOM: Duration = Duration::from_millis(50);
+/// How long a job's last messages are tried to be acknowledged when it is over.
+const TO_FINISH: Duration = Duration::from_secs(60);
 /// When NATS gives a message again that was not acknowledged. It need not be soon: nothing is lost here.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Messages that the job has and that are not acknowledged, at most.
@@ -43,7 +46,7 @@ pub(super) async fn consume(front: Front, job: JobId, order: Arc<JobOrder>, url:
         Ok(reader) => reader,
         Err(reason) => return log::error!("job {job}: the queue {url}: {reason}"),
     };
-    let (mut pause, mut last) = (FIRST_PAUSE, String::new());
+    let (mut pause, mut last, mut taken, mut ended) = (FIRST_PAUSE, String::new(), 0, None);
     loop {
         let mut intake = Intake {
             feeder: format!("nats:{}", url.stream),
@@ -53,6 +56,7 @@ pub(super) async fn consume(front: Front, job: JobId, order: Arc<JobOrder>, url:
             reader: &reader,
             acks: Acks::default(),
             newest: 0,
+            taken: &mut taken,
             poll: None,
             catches_up: true,
         };
@@ -67,6 +71,10 @@ pub(super) async fn consume(front: Front, job: JobId, order: Arc<JobOrder>, url:
                     pause = FIRST_PAUSE;
                 }
             }
+        }
+        let is_done = !is_at_work(&front, job);
+        if is_done && *ended.get_or_insert_with(Instant::now) + TO_FINISH < Instant::now() {
+            return log::warn!("job {job}: it has all of {url}, but could not acknowledge all of it");
         }
         sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
@@ -89,8 +97,10 @@ struct Intake<'r> {
     feeder: String,
     reader: &'r Reader,
     acks: Acks<Message>,
-    /// The number of the last message that the job has.
+    /// The number of the last message that came by this connection.
     newest: u64,
+    /// The number of the last that the job is known to have.
+    taken: &'r mut u64,
     /// What the job has, to ask it how far it is.
     poll: Option<(u64, Arc<Blob>)>,
     /// It may have messages that come again: each goes alone until one is new to it.
@@ -107,8 +117,8 @@ impl Intake<'_> {
         log::info!("job {}: takes rows from {}", self.job, self.url);
         let (mut deliveries, mut together) = (0, 1);
         loop {
-            if self.has_ended().await {
-                return Ok(());
+            if !is_at_work(&self.front, self.job) {
+                return self.finish(&consumer).await;
             }
             let batch = consumer.batch().max_messages(together).expires(GATHER);
             let mut batch = batch.messages().await.map_err(|e| self.trouble(e))?;
@@ -125,6 +135,9 @@ impl Intake<'_> {
                 if number > self.newest {
                     self.newest = number;
                     messages.push((number, message));
+                } else {
+                    // It waits to be acknowledged, or its acknowledgement was lost.
+                    self.acks.again(message);
                 }
             }
             let bytes: usize = messages.iter().map(|(_, message)| message.payload.len()).sum();
@@ -178,7 +191,8 @@ impl Intake<'_> {
             if is_last {
                 self.give_some(std::mem::take(&mut together)).await?;
                 self.say(Word::FeedEnd { feeder: self.feeder.clone() }).await?;
-                message.ack().await.map_err(|e| self.trouble(e))?;
+                *self.taken = number.max(*self.taken);
+                self.acknowledge(vec![message]).await?;
                 continue;
             }
             together.push((number, message));
@@ -205,7 +219,7 @@ impl Intake<'_> {
             Err(reason) => {
                 for (number, message) in messages {
                     log::warn!("job {}: message {number} of {} is put aside: {reason}", self.job, self.url);
-                    message.ack_with(AckKind::Term).await.map_err(|e| self.trouble(e))?;
+                    message.double_ack_with(AckKind::Term).await.map_err(|e| self.trouble(e))?;
                 }
                 Ok(())
             }
@@ -221,6 +235,7 @@ impl Intake<'_> {
         self.catches_up &= !is_last;
         let new = if is_last { rows.count } else { 0 };
         self.poll = Some((number, rows.blob));
+        *self.taken = number.max(*self.taken);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let done = self.acks.taken(messages, new, &heard);
         self.acknowledge(done).await
@@ -236,7 +251,9 @@ impl Intake<'_> {
             match self.front.say(self.job, word.clone()).await {
                 Ok(heard) if heard.is_taken => return Ok(heard),
                 Ok(_) | Err(Unsaid::Full) => sleep(NO_ROOM).await,
-                Err(Unsaid::Refused(reason)) if self.is_at_work() => return Err(self.trouble(reason)),
+                Err(Unsaid::Refused(reason)) if is_at_work(&self.front, self.job) => {
+                    return Err(self.trouble(reason));
+                }
                 Err(Unsaid::Refused(_) | Unsaid::Gone) => return Err(Trouble::Over),
             }
         }
@@ -256,38 +273,50 @@ impl Intake<'_> {
         }
     }
 
+    /// Says that messages are done with, and hears that the server knows.
     async fn acknowledge(&self, messages: Vec<Message>) -> Result<(), Trouble> {
-        for message in messages {
-            message.ack().await.map_err(|e| self.trouble(e))?;
+        for some in messages.chunks(MOST_TOGETHER) {
+            let all = join_all(some.iter().map(Message::double_ack)).await;
+            all.into_iter().find_map(Result::err).map_or(Ok(()), |e| Err(self.trouble(e)))?;
         }
         Ok(())
     }
 
-    fn is_at_work(&self) -> bool {
+    /// The job is over. If it has its result, all that it took was learnt.
+    async fn finish(&mut self, consumer: &Consumer<pull::Config>) -> Result<(), Trouble> {
         let shown = self.front.shown().borrow().clone();
-        shown.leads && shown.jobs.get(&self.job).is_some_and(|job| job.is_at_work())
-    }
-
-    /// Whether the job is over. If it has its result, all that it took was learnt.
-    async fn has_ended(&mut self) -> bool {
-        let shown = self.front.shown().borrow().clone();
-        let Some(job) = shown.jobs.get(&self.job).filter(|_| shown.leads) else { return true };
-        if job.is_at_work() {
-            return false;
+        let state = shown.jobs.get(&self.job).filter(|_| shown.leads).map(|job| &job.state);
+        if !matches!(state, Some(State::Done { .. })) {
+            return Err(Trouble::Over);
         }
-        if let State::Done { .. } = job.state {
-            let all = self.acks.all();
-            for message in all {
-                // The server must have it before the connection ends.
-                if message.double_ack().await.is_err() {
-                    break;
+        let pending = self.acks.all();
+        self.acknowledge(pending).await?;
+        // Those whose acknowledgement was lost with a connection come again by the next.
+        loop {
+            let left = consumer.fetch().max_messages(MOST_TOGETHER).messages().await;
+            let mut left = left.map_err(|e| self.trouble(e))?;
+            let mut taken = Vec::new();
+            while let Some(message) = left.next().await {
+                let message = message.map_err(|e| self.trouble(e))?;
+                let number = message.info().map_err(|e| self.trouble(e))?.stream_sequence;
+                if number <= *self.taken {
+                    taken.push(message);
                 }
             }
+            if taken.is_empty() {
+                return Ok(());
+            }
+            self.acknowledge(taken).await?;
         }
-        true
     }
 
     fn trouble(&self, reason: impl ToString) -> Trouble {
         Trouble::Queue(QueueError::Server { url: self.url.to_string(), reason: reason.to_string() })
     }
+}
+
+/// Whether a job goes on, and here.
+fn is_at_work(front: &Front, job: JobId) -> bool {
+    let shown = front.shown().borrow().clone();
+    shown.leads && shown.jobs.get(&job).is_some_and(|job| job.is_at_work())
 }
