@@ -19,7 +19,7 @@ use std::time::Duration;
 #[command(after_help = after_help())]
 pub(super) struct Tune {
     /// The coordinator, or several of which one leads: host:port,host:port
-    #[arg(value_name = "COORDINATOR", value_delimiter = ',', required = true)]
+    #[arg(value_name = "COORDINATOR", num_args = 1, value_delimiter = ',', required = true)]
     coordinator: Vec<Address>,
     /// The data: a directory as `client` takes it
     dir: String,
