@@ -299,7 +299,7 @@ mod tests {
         let fewer = Arc::new(Dataset::new(Array2::zeros((1, 2)), vec![0], 2).unwrap());
         assert_eq!(says(&[narrow.clone(), fewer]), "the model takes 3 classes, the data has 2");
         let values = Arc::new(Dataset::regression(Array2::zeros((1, 2)), vec![0.5]).unwrap());
-        assert_eq!(says(&[values.clone()]), "the model gives classes, the data has values");
+        assert_eq!(says(std::slice::from_ref(&values)), "the model gives classes, the data has values");
         assert_eq!(says(&[narrow, values]), "the model gives classes, the data has values");
     }
 
