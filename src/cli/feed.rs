@@ -1,6 +1,6 @@
 //! Owns `roundtable feed`: rows of a text stream into the queue of a job that learns from them.
 
-use super::client::{check_model_path, failure, interrupts, print, recipe, write_model};
+use super::client::{check_model_path, coordinators, failure, interrupts, print, recipe, write_model};
 use super::recipes::Recipe;
 use super::share::ShareOptions;
 use super::streaming::StreamingOptions;
@@ -20,6 +20,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// Of a coordinator whose port is not given.
+const USUAL_PORT: u16 = 9095;
 /// Where there is no terminal, how far it is is told so often.
 const LINES_EVERY: Duration = Duration::from_secs(2);
 
@@ -34,9 +36,8 @@ Examples:
   roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --validation held_out.csv
   roundtable feed localhost:9095 digits.csv 5 --recipe letters-fast --queue nats://localhost:4222/digits")]
 pub(super) struct Feed {
-    /// The coordinator, or several of which one leads: a:9095,b:9096
-    #[arg(num_args = 1, value_delimiter = ',', required = true)]
-    coordinator: Vec<Address>,
+    /// The coordinator, or several of which one leads: localhost:9095 or a:9095,b:9096
+    coordinator: String,
     /// Rows with their labels last, as text
     csv: PathBuf,
     /// Passes over them
@@ -146,13 +147,14 @@ impl Run for Feed {
             values,
             shuffle: request.method.shuffle.then_some(self.seed),
         };
+        let coordinators = coordinators(&self.coordinator, USUAL_PORT).map_err(Failure::input)?;
         let start = Instant::now();
         let survey = feed.survey().map_err(failure)?;
         let total = survey.rows * u64::from(self.passes);
         if let Source::Queue(source) = &mut request.source {
             source.rows = Some(total * u64::from(self.feeders));
         }
-        let mut job = self.job(Work::Stream(request), &survey)?;
+        let mut job = self.job(&coordinators, Work::Stream(request), &survey)?;
         let interrupted = interrupts("leaving; the job keeps what it has taken").map_err(Failure::Run)?;
         let mut shown = Shown::new(self.json, total);
         let fed = match &self.queue {
@@ -182,9 +184,9 @@ impl Run for Feed {
 
 impl Feed {
     /// The job that is there, or a new one.
-    fn job(&self, work: Work, survey: &Survey) -> Result<Submitted, Failure> {
+    fn job(&self, coordinators: &[Address], work: Work, survey: &Survey) -> Result<Submitted, Failure> {
         if let Some(job) = &self.job {
-            return client::attach(&self.coordinator, self.reconnect, job).map_err(failure);
+            return client::attach(coordinators, self.reconnect, job).map_err(failure);
         }
         let classes = survey.classes.as_ref().map_or(&[][..], Classes::labels);
         let file = match (&self.validation, &survey.held_out) {
@@ -198,7 +200,7 @@ impl Feed {
         let validation =
             validation.ok_or_else(|| Failure::Run(anyhow::anyhow!("there are no rows to measure on")))?;
         let order = QueueOrder {
-            coordinators: &self.coordinator,
+            coordinators,
             reconnect: self.reconnect,
             name: self.csv.to_string_lossy().into_owned(),
             work,

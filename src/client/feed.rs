@@ -108,17 +108,12 @@ impl Lines {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            if std::mem::take(&mut self.header) && self.is_header(&line) {
+            if std::mem::take(&mut self.header) && is_header(&line) {
                 continue;
             }
             self.rows += 1;
             return Ok(Some(line));
         }
-    }
-
-    /// The first line is a header if it is no row, and is one above the row that follows.
-    fn is_header(&self, line: &[u8]) -> bool {
-        data::parse_table("", line).is_err()
     }
 
     /// The next lines to learn from, so many at most, and those kept back in between; `None` at the end.
@@ -138,6 +133,15 @@ impl Lines {
     fn name(&self) -> String {
         format!("{} (in the lines up to {})", self.path.display(), self.read)
     }
+}
+
+/// Whether a first line has words and no number before its last field, as [`data::parse_table`] has it.
+fn is_header(line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let separator = [',', ';', '\t'].into_iter().find(|&separator| text.contains(separator)).unwrap_or(',');
+    let fields: Vec<&str> = text.trim_end().split(separator).map(|field| field.trim_matches([' ', '"'])).collect();
+    let Some((_, features)) = fields.split_last() else { return false };
+    features.iter().all(|field| field.parse::<f64>().is_err()) && features.iter().any(|field| !field.is_empty())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ClientError {
@@ -409,4 +413,40 @@ pub fn submit(
         other => other.into(),
     })?;
     Ok(Submitted { job, leader, start })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn feed(text: &str, held_out: Option<usize>) -> (tempfile::NamedTempFile, Feed) {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(text.as_bytes()).expect("its text");
+        let path = file.path().to_owned();
+        (file, Feed { path, epochs: 1, chunk: 3, held_out, values: false, shuffle: None })
+    }
+
+    #[test]
+    fn rows_are_counted_and_some_kept_back() {
+        let rows: String = (0..20).map(|row| format!("{row},{},{}\r\n", row * 2, ["x", "y"][row % 2])).collect();
+        for head in ["", "\u{feff}", "first,second,label\n", "\n\n"] {
+            let (_file, feed) = feed(&format!("{head}{rows}"), Some(5));
+            let survey = feed.survey().expect("a survey");
+            assert_eq!((survey.rows, survey.sample.rows(), survey.sample.columns()), (16, 16, 2), "{head:?}");
+            assert_eq!(survey.held_out.expect("rows").rows(), 4);
+            assert_eq!(survey.classes.expect("labels").labels(), ["x", "y"]);
+        }
+        let (_file, all) = feed(&rows, None);
+        assert_eq!(all.survey().expect("a survey").rows, 20);
+    }
+
+    #[test]
+    fn what_is_no_row_is_told_with_its_place() {
+        let says = |text: &str| feed(text, None).1.survey().err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(says("").contains("too few rows"), "{}", says(""));
+        let wrong = says("1,2,a\n3,4,b\n1,2,a\n1,x,b\n");
+        assert!(wrong.contains("in the lines up to 4") && wrong.contains("'x'"), "{wrong}");
+        assert!(says("1,2,a\n3,4,a\n").contains("1 different label"), "{}", says("1,2,a\n3,4,a\n"));
+    }
 }
