@@ -45,7 +45,7 @@ def local(*job):
 def cluster(policy, slowdowns):
     """A coordinator with a node for each slowdown."""
     with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as directory:
-        start = lambda times: stack.enter_context(server("compute-node", "0", "0", "--slowdown", times))
+        start = lambda times: stack.enter_context(server("compute-node", "0", "0", "--slowdown", times, "--nice", "0", "--no-gossip"))
         nodes = [start(times) for times in slowdowns]
         listing = pathlib.Path(directory) / "compute_nodes.txt"
         listing.write_text("".join(address.replace(":", ",") + "\n" for _, address, _ in nodes))
@@ -207,7 +207,8 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", choices=["table", "target", "slow"])
     asked = parser.parse_args()
-    subprocess.run(["cargo", "build", "--release", "--quiet", "--bins"], cwd=ROOT, check=True)
+    if "ROUNDTABLE_BIN" not in os.environ:
+        subprocess.run(["cargo", "build", "--release", "--quiet", "--bins"], cwd=ROOT, check=True)
     version = subprocess.run([PROGRAM, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     print(f"{version}, {os.cpu_count()} cores, load average before: {os.getloadavg()[0]:.2f}, {time.strftime('%Y-%m-%d')}")
     print(f"letters {' '.join(JOB)}, medians of {asked.runs} runs")

@@ -189,6 +189,9 @@ impl Feed {
                 held.extend(back);
             }
         }
+        if rows == 0 {
+            return Err(ClientError::Request(format!("{} has no rows to learn from", self.path.display())));
+        }
         let classes = match self.values {
             true => None,
             false => Some(Classes::from_labels(labels.iter().map(String::as_str)).map_err(unfit)?),
@@ -444,7 +447,7 @@ mod tests {
     #[test]
     fn what_is_no_row_is_told_with_its_place() {
         let says = |text: &str| feed(text, None).1.survey().err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(says("").contains("too few rows"), "{}", says(""));
+        assert!(says("").contains("has no rows to learn from"), "{}", says(""));
         let wrong = says("1,2,a\n3,4,b\n1,2,a\n1,x,b\n");
         assert!(wrong.contains("in the lines up to 4") && wrong.contains("'x'"), "{wrong}");
         assert!(says("1,2,a\n3,4,a\n").contains("1 different label"), "{}", says("1,2,a\n3,4,a\n"));

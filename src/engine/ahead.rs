@@ -7,8 +7,8 @@ use crate::policy::Reason;
 use crate::types::{AttemptId, NodeId, Time};
 use std::time::Duration;
 
-/// Between longer tasks the way to the coordinator and back does not matter, and a change that starts late is fresher.
-const LONGEST: Duration = Duration::from_millis(100);
+/// Between longer tasks the way to the coordinator and back hardly matters, and what is sent later starts from a newer model.
+const LONGEST: Duration = Duration::from_millis(5);
 /// Nodes that are slower than usual by more than this get nothing ahead: their changes are stale enough.
 const SLOW: f64 = 2.0;
 

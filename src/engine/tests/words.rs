@@ -199,7 +199,7 @@ fn saves_that_nobody_waits_for_are_put_off() {
         bench.end(attempt, done(b""));
         saves.extend((bench.records > before).then_some(bench.now));
     }
-    assert!((4..=6).contains(&saves.len()), "{saves:?}");
+    assert!((2..=3).contains(&saves.len()), "{saves:?}");
     let before = bench.records;
     say(&mut bench, 1, "a");
     assert_eq!(bench.records, before + 1, "but not this one");

@@ -64,12 +64,7 @@ impl Learner {
 
     /// What tasks get.
     pub(super) fn for_tasks(&self) -> Arc<Blob> {
-        let make = || {
-            let form = self.form.clone();
-            let model = Model { weights: Mlp::clone(&self.weights), form, notes: BTreeMap::new() };
-            Arc::new(Blob::new(model.to_flat()))
-        };
-        self.blob.get_or_init(make).clone()
+        self.blob.get_or_init(|| Arc::new(Blob::new(self.form.to_flat(&self.weights)))).clone()
     }
 
     /// The newest version for those who use it.

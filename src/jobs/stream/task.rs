@@ -7,7 +7,6 @@ use crate::jobs::training::TrainingMetrics;
 use crate::jobs::{TaskError, TaskOutput, Workbench};
 use crate::model::{self, Form, Learning, Model, ModelError, Place};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -50,8 +49,8 @@ pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench)
     };
     let metrics = serde_json::to_string(&metrics).map_err(|e| impossible("metrics", &e))?;
     let change = after.minus(&before.weights).map_err(|e| impossible("weights", &e))?;
-    let change = Model { weights: change, form: Form { inputs: None, ..before.form }, notes: BTreeMap::new() };
-    Ok(TaskOutput { bytes: change.to_flat(), metrics })
+    let form = Form { inputs: None, ..before.form };
+    Ok(TaskOutput { bytes: form.to_flat(&change), metrics })
 }
 
 fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part, TaskError> {

@@ -30,10 +30,10 @@ struct Header {
     value: bool,
 }
 
-impl Model {
-    /// The model without notes and names of classes; the same model gives the same bytes.
-    pub fn to_flat(&self) -> Vec<u8> {
-        let Form { activation, inputs, output } = &self.form;
+impl Form {
+    /// A model of this form, without names of classes; the same model gives the same bytes.
+    pub fn to_flat(&self, weights: &Mlp<f32>) -> Vec<u8> {
+        let Form { activation, inputs, output } = self;
         let mut doubles: Vec<f64> = Vec::new();
         if let Some(scaling) = inputs {
             doubles.extend(scaling.mean());
@@ -46,7 +46,7 @@ impl Model {
             }
             Output::Classes(_) => false,
         };
-        let shape = self.weights.shape();
+        let shape = weights.shape();
         let header =
             Header { sizes: shape.sizes().to_vec(), activation: *activation, scaled: inputs.is_some(), value };
         // Numbers and names can be written.
@@ -57,7 +57,7 @@ impl Model {
         bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&header);
         doubles.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-        for layer in self.weights.layers() {
+        for layer in weights.layers() {
             match layer.as_slice().filter(|_| cfg!(target_endian = "little")) {
                 Some(values) => bytes.extend_from_slice(bytemuck::cast_slice(values)),
                 None => layer.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes())),
@@ -65,8 +65,10 @@ impl Model {
         }
         bytes
     }
+}
 
-    /// Reads what [`Model::to_flat`] gave.
+impl Model {
+    /// Reads what [`Form::to_flat`] gave.
     ///
     /// # Errors
     /// Names what is wrong with the bytes: another form, sizes out of range, too few or too many numbers, one that is not
@@ -132,25 +134,29 @@ mod tests {
         ]
     }
 
+    fn flat(model: &Model) -> Vec<u8> {
+        model.form.to_flat(&model.weights)
+    }
+
     #[test]
     fn models_come_back_to_the_last_bit() {
         for model in models() {
-            let back = Model::from_flat(&model.to_flat()).unwrap();
+            let back = Model::from_flat(&flat(&model)).unwrap();
             assert_eq!(back, model);
-            assert_eq!(back.to_flat(), model.to_flat());
+            assert_eq!(flat(&back), flat(&model));
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(which in 0usize..3, at in 0usize..400, to: u8, cut in 0usize..400) {
-            let mut bytes = models()[which].to_flat();
+            let mut bytes = flat(&models()[which]);
             let length = bytes.len();
             bytes[at % length] = to;
             for bytes in [&bytes[..], &bytes[..cut.min(length)]] {
                 if let Ok(model) = Model::from_flat(bytes) {
                     model.check().unwrap();
-                    prop_assert_eq!(&model.to_flat().len(), &bytes.len());
+                    prop_assert_eq!(&flat(&model).len(), &bytes.len());
                 }
             }
         }
@@ -159,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let says = |bytes: &[u8]| Model::from_flat(bytes).unwrap_err().to_string();
-        let good = models()[0].to_flat();
+        let good = flat(&models()[0]);
         assert!(says(b"").contains("does not begin as a flat model"));
         assert!(says(&good[..9]).contains("cut off"));
         assert!(says(&good[..good.len() - 1]).contains("bytes follow its header, not"));
