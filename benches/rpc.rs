@@ -10,7 +10,7 @@
 //!   no socket, a job that counts, and nodes that are make-believe. All slots are at work; what is left waits.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use roundtable::client::{self, Order, Share};
+use roundtable::client::{self, Order, Share, Work};
 use roundtable::coordinator::{self, Coordinator};
 use roundtable::engine::{Action, Engine, Event, Hello, Outcome, Traffic};
 use roundtable::jobs::training::TrainingRequest;
@@ -55,7 +55,7 @@ fn rounds(coordinator: &Coordinator, dataset: &Path, rounds: u32) -> Duration {
         reconnect: Duration::from_secs(10),
         dataset: dataset.to_string_lossy().into_owned(),
         values: false,
-        training: TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1),
+        work: Work::Rounds(TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1)),
         give_up_after: Some(Duration::from_secs(60)),
         share: Share::default(),
     };

@@ -2,7 +2,7 @@
 //!
 //! Run it where `letters/` is: `cargo run --release --example train`
 
-use roundtable::client::{self, Order, Share, Step};
+use roundtable::client::{self, Order, Share, Step, Work};
 use roundtable::coordinator::{self, Coordinator};
 use roundtable::jobs::training::TrainingRequest;
 use roundtable::model::{self, Model, Output};
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         reconnect: Duration::from_secs(10),
         dataset: "letters".to_owned(),
         values: false,
-        training: TrainingRequest::original(10, 50, vec![24], 1e-4, 1),
+        work: Work::Rounds(TrainingRequest::original(10, 50, vec![24], 1e-4, 1)),
         give_up_after: Some(Duration::from_secs(60)),
         share: Share::default(),
     };
