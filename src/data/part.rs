@@ -43,7 +43,7 @@ impl Part {
         let all = sets.iter().map(|set| set.rows()).sum();
         let part = Self::new(sets, 0, all)?;
         let fits = !rows.is_empty() && rows.iter().all(|&row| (row as usize) < all);
-        fits.then(|| Self { rows: rows.len(), chosen: Some(rows), ..part })
+        fits.then_some(Self { rows: rows.len(), chosen: Some(rows), ..part })
     }
 
     /// How many rows there are; at least one.
