@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import statistics
 import subprocess
 import tempfile
@@ -38,7 +39,16 @@ TARGET = "40 1 256,256 0.1 --batch-size 64 --standardize --async --target-error 
 def local(*job):
     """A run in one process."""
     words = [PROGRAM, "local", "letters", *job, "--json"]
-    return json.loads(subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    before = children_s()
+    report = json.loads(subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    report["cpu_s"] = children_s() - before
+    return report
+
+
+def children_s():
+    """Seconds of cores that processes took which have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @contextlib.contextmanager
@@ -73,6 +83,7 @@ def real(workers, job, slow=(), policy="load-balancing"):
         report = client(address, *job)
         report["coordinator_s"] = cpu_s(coordinator) - before
         report["nodes_s"] = sum(cpu_s(node) for node in nodes) - sum(at)
+        report["cpu_s"] = report["coordinator_s"] + report["nodes_s"]
     return report
 
 
@@ -122,6 +133,10 @@ def table(runs):
               f"{at_coordinator * 1e3:.3f} ms of the coordinator's; simulated for 1 worker {check:,.0f} rows/s, real {rows[k, 1]:,.0f}")
         for w in SIMULATED:
             rows[k, w] = PASSES * ROWS / simulate(w, tasks, at_node, around, at_coordinator)
+    print("\nseconds of cores for the job, serial and by workers (tell of overhead also when the machine is busy):")
+    for k in SIZES:
+        cores = [median(serial[k], lambda r: r["cpu_s"]), *(median(measured[k, w], lambda r: r["cpu_s"]) for w in REAL)]
+        print(f"  k = {k}: " + ", ".join(f"{seconds:.2f}" for seconds in cores))
     print(f"\n| k | workers | | s an epoch | rows/s | to serial | to 1 worker |\n|---|---|---|---|---|---|---|")
     for k in SIZES:
         for w in [0, *REAL, *SIMULATED]:
@@ -178,7 +193,7 @@ def to_target(runs):
         rounds = statistics.median(len(report["rounds"]) for report in reports)
         stale = statistics.mean(report["stream"]["mean_staleness"] for report in reports)
         print(f"  {name}: {seconds:.3f} s, {seconds / serial:.2f} x serial, {rounds} passes, mean staleness {stale:.2f}, "
-              f"worst error {max(errors):.4f}")
+              f"worst error {max(errors):.4f}, {statistics.median(r['cpu_s'] for r in reports):.2f} s of cores")
 
 
 def slow_worker(runs):
@@ -187,7 +202,7 @@ def slow_worker(runs):
     common = f"--batch-size {BATCH} --standardize".split()
     rounds = ["100", "1", "128", "0.1", *common, "--replicas-per-round", "4", *target]
     stream = ["100", "1", "128", "0.1", *common, "--async", "--group", "16", *target]
-    slow = ["20", "20", "20", "200"]
+    slow = ["5", "5", "5", "50"]
     walls = {"rounds": [], "stream": []}
     for seed in range(1, runs + 1):
         walls["rounds"].append(real(4, [*rounds, "--seed", str(seed)], slow, "round-robin"))

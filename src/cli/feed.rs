@@ -25,9 +25,9 @@ const USUAL_PORT: u16 = 9095;
 /// Where there is no terminal, how far it is is told so often.
 const LINES_EVERY: Duration = Duration::from_secs(2);
 
-/// Stream the rows of a file into the queue of a job that learns from them, and follow it to its end
+/// Stream the rows of a file into the queue of a job that learns from them
 ///
-/// Each mini-batch counts once, whatever becomes of nodes and coordinators. The queue is bounded: this command waits when it
+/// It follows the job to its end. Each mini-batch counts once, whatever becomes of nodes and coordinators. The queue is bounded: this command waits when it
 /// is full. If it dies, call it again with --job and the same file, flags and feeder: what was taken is not taken twice.
 #[derive(Args, Debug)]
 #[command(after_help = "\

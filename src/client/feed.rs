@@ -67,6 +67,14 @@ pub struct Fed {
     pub version: u64,
 }
 
+/// Some lines of a text.
+struct Cut {
+    /// Those to learn from.
+    lines: Vec<Vec<u8>>,
+    /// Those kept back, as one text.
+    held: Vec<u8>,
+}
+
 /// Lines of a text, without its header.
 struct Lines {
     input: BufReader<File>,
@@ -117,7 +125,7 @@ impl Lines {
     }
 
     /// The next lines to learn from, so many at most, and those kept back in between; `None` at the end.
-    fn chunk(&mut self, feed: &Feed) -> Result<Option<(Vec<Vec<u8>>, Vec<u8>)>, ClientError> {
+    fn chunk(&mut self, feed: &Feed) -> Result<Option<Cut>, ClientError> {
         let (mut lines, mut held) = (Vec::with_capacity(feed.chunk), Vec::new());
         while lines.len() < feed.chunk {
             let Some(line) = self.next()? else { break };
@@ -126,7 +134,7 @@ impl Lines {
                 false => lines.push(line),
             }
         }
-        Ok((!lines.is_empty() || !held.is_empty()).then_some((lines, held)))
+        Ok((!lines.is_empty() || !held.is_empty()).then_some(Cut { lines, held }))
     }
 
     /// What errors call the lines up to here.
@@ -171,7 +179,7 @@ impl Feed {
         let (mut rows, mut labels) = (0, BTreeSet::new());
         let (mut sample, mut held) = (Vec::new(), Vec::new());
         let (mut sampled, mut kept) = (0, 0);
-        while let Some((chunk, back)) = lines.chunk(self)? {
+        while let Some(Cut { lines: chunk, held: back }) = lines.chunk(self)? {
             let count = chunk.len();
             rows += count as u64;
             let (text, name) = (chunk.concat(), lines.name());
@@ -265,7 +273,7 @@ impl Feed {
         let mut number = 0;
         for epoch in 0..self.epochs {
             let mut lines = Lines::open(&self.path)?;
-            while let Some((mut chunk, _)) = lines.chunk(self)? {
+            while let Some(Cut { lines: mut chunk, .. }) = lines.chunk(self)? {
                 if chunk.is_empty() {
                     continue;
                 }
@@ -449,7 +457,7 @@ mod tests {
         let says = |text: &str| feed(text, None).1.survey().err().map(|e| e.to_string()).unwrap_or_default();
         assert!(says("").contains("has no rows to learn from"), "{}", says(""));
         let wrong = says("1,2,a\n3,4,b\n1,2,a\n1,x,b\n");
-        assert!(wrong.contains("in the lines up to 4") && wrong.contains("'x'"), "{wrong}");
+        assert!(wrong.contains("in the lines up to 4") && wrong.contains("\"x\""), "{wrong}");
         assert!(says("1,2,a\n3,4,a\n").contains("1 different label"), "{}", says("1,2,a\n3,4,a\n"));
     }
 }

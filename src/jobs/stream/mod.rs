@@ -274,7 +274,8 @@ impl StreamJob {
 
     /// Makes a version if enough changes wait, or no more can come to join them.
     fn publish_if_due(&mut self) -> Vec<Effect> {
-        let idle = self.out.is_empty() && self.again.is_empty() && self.next >= self.units();
+        // Nothing is out, and nothing is left to hand out.
+        let idle = self.out.is_empty() && self.done.count() + self.taken.len() as u64 >= self.units();
         let changes = self.learner.changes();
         if changes >= self.request.publish_every || changes > 0 && idle { self.publish() } else { Vec::new() }
     }
