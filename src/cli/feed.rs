@@ -27,8 +27,9 @@ const LINES_EVERY: Duration = Duration::from_secs(2);
 
 /// Stream the rows of a file into the queue of a job that learns from them
 ///
-/// It follows the job to its end. Each mini-batch counts once, whatever becomes of nodes and coordinators. The queue is bounded: this command waits when it
-/// is full. If it dies, call it again with --job and the same file, flags and feeder: what was taken is not taken twice.
+/// It follows the job to its end. Each mini-batch counts once, whatever becomes of nodes and coordinators. The queue is
+/// bounded: this command waits when it is full. If it dies, call it again with --job and the same file, flags and feeder:
+/// what was taken is not taken twice.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
