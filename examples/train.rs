@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         reconnect: Duration::from_secs(10),
         dataset: "letters".to_owned(),
         values: false,
-        training: TrainingRequest::original(10, 50, vec![24], 1e-4, 1),
+        work: client::Work::Rounds(TrainingRequest::original(10, 50, vec![24], 1e-4, 1)),
         give_up_after: Some(Duration::from_secs(60)),
         share: Share::default(),
     };
