@@ -55,7 +55,7 @@ fn rounds(coordinator: &Coordinator, dataset: &Path, rounds: u32) -> Duration {
         reconnect: Duration::from_secs(10),
         dataset: dataset.to_string_lossy().into_owned(),
         values: false,
-        training: TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1),
+        work: client::Work::Rounds(TrainingRequest::original(rounds, 1, vec![2], 1e-4, 1)),
         give_up_after: Some(Duration::from_secs(60)),
         share: Share::default(),
     };
@@ -137,7 +137,7 @@ impl Job for Counting {
             return Ok(Vec::new());
         }
         *self = Self { round: self.round + 1, width: self.width, done: 0, handed_out: false };
-        Ok(vec![Effect::Closed { round: task.round, result: RESULT, left_out: vec![] }])
+        Ok(vec![Effect::Closed { round: task.round, result: RESULT, left_out: vec![], detail: None }])
     }
 
     fn evaluated(&mut self, _: Round, _: &Measured) -> Vec<Effect> {
