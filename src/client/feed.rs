@@ -442,7 +442,7 @@ mod tests {
         let says = |text: &str| feed(text, None).1.survey().err().map(|e| e.to_string()).unwrap_or_default();
         assert!(says("").contains("has no rows to learn from"), "{}", says(""));
         let wrong = says("1,2,a\n3,4,b\n1,2,a\n1,x,b\n");
-        assert!(wrong.contains("in the lines up to 4") && wrong.contains("'x'"), "{wrong}");
+        assert!(wrong.contains("in the lines up to 4") && wrong.contains("\"x\""), "{wrong}");
         assert!(says("1,2,a\n3,4,a\n").contains("1 different label"), "{}", says("1,2,a\n3,4,a\n"));
     }
 }
