@@ -147,6 +147,7 @@ def main():
     parser.add_argument("--batches", type=int, default=4, help="mini-batches of each change")
     parser.add_argument("--eta", type=float, default=0.1)
     args = parser.parse_args()
+    args.url = args.url.rstrip("/")
     newest = ask(args.url + (f"/?job={args.job}" if args.job is not None else "/"))
     # Another job may be the newest soon: this is for the one that it has begun with.
     query = f"?job={newest['job']}"
