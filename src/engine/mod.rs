@@ -60,6 +60,9 @@ use timers::{Timer, Timers};
 /// where the policy binds them to nodes at once; or the one at work and the next.
 const OPEN: [usize; 2] = [4, 2];
 
+/// A job of much weight has at most so many times as many open tasks as the lightest.
+const MOST_TIMES: f64 = 8.0;
+
 /// One sending of one task to one node.
 struct Attempt {
     job: JobId,
@@ -243,7 +246,7 @@ impl Engine {
 
     /// Opens the tasks that have become ready, unless too much waits for the store.
     fn open_ready(&mut self, now: Time, job: JobId) {
-        let room = self.room();
+        let room = self.room_of(job);
         let Some(run) = self.jobs.get_mut(&job).filter(|run| run.is_running()) else { return };
         if self.books.are_full() {
             self.held.insert(job);
@@ -256,6 +259,16 @@ impl Engine {
     /// How many tasks of one job may be open, if it can cut its work as it likes.
     fn room(&self) -> usize {
         self.nodes.room(OPEN[usize::from(self.policy.waits_for_slots())])
+    }
+
+    /// The same for one job. Where tasks are bound to nodes at once, one of more weight needs more of them, or nodes that have
+    /// none of its tasks would do those of others.
+    fn room_of(&self, job: JobId) -> usize {
+        let room = self.room();
+        let Some(run) = self.jobs.get(&job).filter(|_| !self.policy.waits_for_slots()) else { return room };
+        let others = self.jobs.values().filter(|run| run.is_running()).map(|run| run.order.weight);
+        let lightest = others.fold(run.order.weight, f64::min);
+        (room as f64 * (run.order.weight / lightest).clamp(1.0, MOST_TIMES)) as usize
     }
 
     /// There are more slots: jobs that had more tasks than there was room for hand them out.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// What follows from a result.
 #[derive(Debug)]
 pub enum Effect {
-    /// Measure this model, and tell [`Job::evaluated`].
+    /// Measure this model, and tell [`Job::evaluated`](super::Job::evaluated).
     Evaluate {
         /// The round that the model closes.
         round: Round,
@@ -18,7 +18,7 @@ pub enum Effect {
         /// The rows to measure on.
         validation: Arc<Blob>,
     },
-    /// What [`Job::save`] gives has changed: it is to be kept.
+    /// What [`Job::save`](super::Job::save) gives has changed: it is to be kept.
     Save,
     /// The same, but only the newest matters: as soon as the store has taken what was saved before. For jobs that do not
     /// keep answers.
