@@ -29,10 +29,13 @@ ROUNDED = 0.5e-6
 
 @functools.cache
 def converter():
-    command = ["cargo", "build", "--release", "--quiet", "--locked", "--example", "convert"]
+    # As the binary was built: another profile would take a build of its own.
+    profile = "debug" if "debug" in pathlib.Path(binary()).parts else "release"
+    command = ["cargo", "build", "--quiet", "--locked", "--example", "convert"]
+    command += ["--release"] if profile == "release" else []
     subprocess.run(command, cwd=ROOT, check=True, timeout=1200)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "examples" / "convert"
+    return target / profile / "examples" / "convert"
 
 
 @dataclasses.dataclass
