@@ -16,7 +16,7 @@ const LARGEST: u64 = 512 << 20;
 /// How to come by a file that can be read.
 const HOW: &str = "write one with `roundtable client ... --run-out run.json`";
 
-/// Write a page with the plots of a run (error, loss, timeline, confusion) or a tuning
+/// Write a page with the plots of a run (error, loss, timeline, trials)
 #[derive(Args, Debug)]
 #[command(after_help = "Example: roundtable demo --run-out run.json && roundtable report run.json")]
 pub(super) struct ReportPage {
