@@ -67,7 +67,7 @@ impl Nats {
         format!("nats://{}/rows", self.address)
     }
 
-    /// Messages in the stream, and how many of them the consumers have and did not acknowledge.
+    /// Messages in the stream: those that were not acknowledged.
     fn messages(&self) -> u64 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -82,7 +82,9 @@ impl Nats {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let client = async_nats::connect(self.address.to_string()).await.expect("it answers");
-            let sent = jetstream::new(client).publish("rows", text.into()).await.expect("it is sent");
+            // The answer comes through it.
+            let context = jetstream::new(client);
+            let sent = context.publish("rows", text.into()).await.expect("it is sent");
             sent.await.expect("it is kept");
         });
     }
