@@ -2,6 +2,8 @@
 
 use super::JobError;
 use crate::data::shared::Blob;
+use crate::data::{DataError, Dataset, Scaling};
+use crate::model::{Activation, Form, Output};
 use crate::types::Digest;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -98,6 +100,32 @@ pub struct Corpus {
     pub columns: usize,
     /// The labels, in class order; none if values are to be learnt.
     pub classes: Vec<String>,
+}
+
+impl Corpus {
+    /// What a model that learns from it is besides its weights; moments are of the rows of the shards.
+    ///
+    /// # Errors
+    /// A shard is no data set of these classes.
+    pub fn form(&self, activation: Activation, standardize: bool) -> Result<Form, JobError> {
+        let classes = self.classes.len();
+        let decode = |shard: &Shard| {
+            let wrong = |e: DataError| JobError::Data { shard: shard.name.clone(), reason: e.to_string() };
+            shard.blob.dataset(classes).map_err(wrong)
+        };
+        let sets = match standardize {
+            true => self.shards.iter().map(decode).collect::<Result<Vec<_>, _>>()?,
+            false => Vec::new(),
+        };
+        let sets = || sets.iter().map(|set| -> &Dataset { set });
+        let output = if classes > 0 {
+            Output::Classes(self.classes.clone())
+        } else {
+            let (mean, deviation) = Scaling::of_values(sets()).unwrap_or((0.0, 1.0));
+            Output::Value { mean, deviation }
+        };
+        Ok(Form { activation, inputs: Scaling::of(sets()), output })
+    }
 }
 
 /// One file of rows.

@@ -25,8 +25,7 @@ use super::{
     BadAnswer, Corpus, Effect, Heard, Job, JobError, JobKind, Needs, Progress, Refused, Saved, StreamFigures,
     TaskInput, TaskOutput, TaskSpec, Version, Word,
 };
-use crate::data::{Dataset, Scaling};
-use crate::model::{Form, Measured, Mlp, Model, Output, Place, Shape};
+use crate::model::{Measured, Mlp, Model, Place, Shape};
 use crate::types::{Round, TaskId};
 use learner::Learner;
 use measured::Measures;
@@ -121,7 +120,7 @@ impl StreamJob {
             Source::Queue(source) => Stream::Queue(Queue::new(source)),
             Source::Updates { updates } => Stream::Updates(*updates),
         };
-        let learner = Learner::new(&request, form(&request, &corpus)?, weights)?;
+        let learner = Learner::new(&request, corpus.form(request.activation, request.standardize)?, weights)?;
         Ok(Self {
             stream,
             learner,
@@ -305,28 +304,6 @@ impl StreamJob {
         self.missed += missed;
         self.figures.version = self.learner.number;
     }
-}
-
-/// What the model is besides its weights; moments are of the rows of the shards.
-fn form(request: &StreamRequest, corpus: &Corpus) -> Result<Form, JobError> {
-    let classes = corpus.classes.len();
-    let decode = |shard: &super::Shard| {
-        let wrong =
-            |e: crate::data::DataError| JobError::Data { shard: shard.name.clone(), reason: e.to_string() };
-        shard.blob.dataset(classes).map_err(wrong)
-    };
-    let sets = match request.standardize {
-        true => corpus.shards.iter().map(decode).collect::<Result<Vec<_>, _>>()?,
-        false => Vec::new(),
-    };
-    let sets = || sets.iter().map(|set| -> &Dataset { set });
-    let output = if classes > 0 {
-        Output::Classes(corpus.classes.clone())
-    } else {
-        let (mean, deviation) = Scaling::of_values(sets()).unwrap_or((0.0, 1.0));
-        Output::Value { mean, deviation }
-    };
-    Ok(Form { activation: request.activation, inputs: Scaling::of(sets()), output })
 }
 
 impl Job for StreamJob {

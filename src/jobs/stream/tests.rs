@@ -2,10 +2,12 @@
 //! is in the model once.
 
 use super::*;
+use crate::data::Dataset;
 use crate::data::shared::Blob;
 use crate::jobs::inference::Models;
 use crate::jobs::{Material, Shard, Workbench};
 use crate::model::Answers;
+use crate::model::{Form, Output};
 use ndarray::Array2;
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use super::{
     TaskOutput, TaskSpec,
 };
 use crate::data::shared::Blob;
-use crate::data::{Dataset, Scaling};
+
 use crate::model::Outer;
 use crate::model::{Form, Measured, Mlp, Model, Output, Place, Shape};
 use crate::types::{Round, TaskId};
@@ -103,7 +103,7 @@ impl TrainingJob {
         request.check(&corpus)?;
         let outputs = corpus.classes.len().max(1);
         let shape = Shape::new([&[corpus.columns], request.hidden.as_slice(), &[outputs]].concat())?;
-        let form = form(&request, &corpus)?;
+        let form = corpus.form(request.activation, request.standardize)?;
         let weights = Arc::new(Mlp::init_by(&shape, request.seed, request.init()));
         Ok(Self {
             version: Version::new(weights, &request, &form),
@@ -215,29 +215,6 @@ impl TrainingJob {
         let model = Arc::new(Blob::new(model.to_safetensors()));
         Some(Effect::Finished { weights: digest, model, round: Round(round), measured: Some(Box::new(measured)) })
     }
-}
-
-/// What the model is besides its weights; moments are of the training rows.
-fn form(request: &TrainingRequest, corpus: &Corpus) -> Result<Form, JobError> {
-    let classes = corpus.classes.len();
-    let decode = |shard: &super::Shard| {
-        shard
-            .blob
-            .dataset(classes)
-            .map_err(|e| JobError::Data { shard: shard.name.clone(), reason: e.to_string() })
-    };
-    let sets = match request.standardize {
-        true => corpus.shards.iter().map(decode).collect::<Result<Vec<_>, _>>()?,
-        false => Vec::new(),
-    };
-    let sets = || sets.iter().map(|set| -> &Dataset { set });
-    let output = if classes > 0 {
-        Output::Classes(corpus.classes.clone())
-    } else {
-        let (mean, deviation) = Scaling::of_values(sets()).unwrap_or((0.0, 1.0));
-        Output::Value { mean, deviation }
-    };
-    Ok(Form { activation: request.activation, inputs: Scaling::of(sets()), output })
 }
 
 impl Job for TrainingJob {

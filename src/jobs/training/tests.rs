@@ -2,7 +2,7 @@
 
 use super::task::run;
 use super::*;
-use crate::data::Dataset;
+use crate::data::{Dataset, Scaling};
 use crate::jobs::Workbench;
 use crate::jobs::inference::Models;
 use crate::model::Answers;
