@@ -1,6 +1,6 @@
 //! Owns the timing of networks: a small one of the kinds of steps that pretrained ones are made of, made here.
 
-#[path = "../src/graph/tests/onnx.rs"]
+#[path = "../crates/learning/src/graph/tests/onnx.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
 mod onnx;
 

@@ -1,4 +1,4 @@
-//! The house rules of `src/`: which module may use which, what the pure ones must not touch, how files begin.
+//! The house rules of the sources: which module may use which, what the pure ones must not touch, how files begin.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -125,6 +125,7 @@ const BANNED: &[&str] = &[
     "HashSet",
 ];
 
+/// Each with its module, its place under `src`, and its text.
 fn source_files() -> Vec<(String, PathBuf, String)> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).expect("src can be read") {
@@ -136,17 +137,21 @@ fn source_files() -> Vec<(String, PathBuf, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    walk(&root, &mut paths);
-    assert!(paths.len() > 30, "only {} files were found", paths.len());
-    let file = |path: PathBuf| {
-        let inside = path.strip_prefix(&root).expect("it is in src").to_path_buf();
-        let first = inside.components().next().expect("it has a name").as_os_str().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).expect("a source file is text");
-        (first.trim_end_matches(".rs").to_owned(), inside, text)
-    };
-    paths.into_iter().map(file).filter(|(_, inside, _)| !inside.starts_with("wire/generated")).collect()
+    let mut files = Vec::new();
+    for root in ["src", "crates/engine/src", "crates/learning/src"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
+        let mut paths = Vec::new();
+        walk(&root, &mut paths);
+        assert!(paths.len() > 30, "only {} files were found in {}", paths.len(), root.display());
+        files.extend(paths.into_iter().map(|path| {
+            let inside = path.strip_prefix(&root).expect("it is in src").to_path_buf();
+            let first = inside.components().next().expect("it has a name").as_os_str().to_string_lossy();
+            let text = fs::read_to_string(&path).expect("a source file is text");
+            (first.trim_end_matches(".rs").to_owned(), inside, text)
+        }));
+    }
+    files.retain(|(_, inside, _)| !inside.starts_with("wire/generated"));
+    files
 }
 
 /// The text without comments, and without the tests at its end.

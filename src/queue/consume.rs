@@ -118,7 +118,7 @@ impl Intake<'_> {
         let (mut deliveries, mut together) = (0, 1);
         loop {
             if !is_at_work(&self.front, self.job) {
-                return self.finish(&consumer).await;
+                return self.finish(&stream, &consumer).await;
             }
             let batch = consumer.batch().max_messages(together).expires(GATHER);
             let mut batch = batch.messages().await.map_err(|e| self.trouble(e))?;
@@ -283,7 +283,7 @@ impl Intake<'_> {
     }
 
     /// The job is over. If it has its result, all that it took was learnt.
-    async fn finish(&mut self, consumer: &Consumer<pull::Config>) -> Result<(), Trouble> {
+    async fn finish(&mut self, stream: &Stream, consumer: &Consumer<pull::Config>) -> Result<(), Trouble> {
         let shown = self.front.shown().borrow().clone();
         let state = shown.jobs.get(&self.job).filter(|_| shown.leads).map(|job| &job.state);
         if !matches!(state, Some(State::Done { .. })) {
@@ -304,10 +304,17 @@ impl Intake<'_> {
                 }
             }
             if taken.is_empty() {
-                return Ok(());
+                break;
             }
             self.acknowledge(taken).await?;
         }
+        // A server that was killed may have its messages again, but a consumer for which they are acknowledged.
+        let info = stream.get_info().await.map_err(|e| self.trouble(e))?;
+        let is_back = info.state.messages > 0 && info.state.first_sequence <= *self.taken;
+        if is_back && info.config.retention == RetentionPolicy::WorkQueue {
+            return Err(self.trouble("messages that were acknowledged are there again: acknowledging them again"));
+        }
+        Ok(())
     }
 
     fn trouble(&self, reason: impl ToString) -> Trouble {

@@ -2,6 +2,7 @@
 
 use roundtable::client::{Confusion, Report, RoundLine, Span};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// How large a run is.
 #[derive(Clone, Copy)]
@@ -63,8 +64,9 @@ pub fn full(size: Size, seed: u64) -> Report {
         round.validation_loss = Some(4.0 * round.validation_error + 0.1 + noise);
         round.training_loss = Some(4.2 * round.training_error + 0.05);
     }
-    for (place, node) in report.nodes.iter_mut().enumerate() {
-        let spans: Vec<&Span> = report.rounds.iter().flat_map(|r| &r.spans).filter(|s| s.node == place).collect();
+    let mut of_nodes = vec![Vec::new(); size.nodes];
+    report.rounds.iter().flat_map(|round| &round.spans).for_each(|span| of_nodes[span.node].push(span));
+    for (node, spans) in report.nodes.iter_mut().zip(of_nodes) {
         let count = |outcome: &str| spans.iter().filter(|span| span.outcome == outcome).count() as i64;
         (node.tasks, node.refusals, node.failures) = (count("done"), count("refused"), count("lost"));
         node.delays = spans.iter().filter(|span| span.delayed).count() as i64;
@@ -80,13 +82,14 @@ pub fn full(size: Size, seed: u64) -> Report {
 
 /// A round's work: each task goes to the place that is free first.
 fn spans(round: &RoundLine, size: Size, begin: f64, uneven: &mut Uneven) -> (Vec<Span>, f64) {
-    let mut free = vec![begin; size.nodes * size.slots];
+    // Numbers from 0 on have the order of their bits.
+    let mut free: BTreeSet<(u64, usize)> = (0..size.nodes * size.slots).map(|at| (begin.to_bits(), at)).collect();
     let mut spans = Vec::new();
     let mut task = 0;
-    while task < size.tasks && !free.is_empty() {
-        let place = (0..free.len()).min_by(|&a, &b| free[a].total_cmp(&free[b])).unwrap_or(0);
-        let node = place / size.slots;
-        let (load, luck, start) = (0.1 + 0.12 * node as f64, uneven.next(), free[place]);
+    while task < size.tasks {
+        let Some((start, place)) = free.pop_first() else { break };
+        let (node, start) = (place / size.slots, f64::from_bits(start));
+        let (load, luck) = (0.1 + 0.12 * node as f64, uneven.next());
         let busy = 0.004 * (1.0 + uneven.next());
         let mut span = Span {
             node,
@@ -100,8 +103,7 @@ fn spans(round: &RoundLine, size: Size, begin: f64, uneven: &mut Uneven) -> (Vec
         };
         match luck {
             luck if luck < load * 0.4 => {
-                (span.outcome, span.end_s, span.busy_s) = ("refused".to_owned(), start + 0.0003, 0.0);
-                free[place] = start + 0.012;
+                (span.outcome, span.end_s, span.busy_s) = ("refused".to_owned(), start + 0.0003, 0.0)
             }
             luck if luck < load * 0.6 => (span.delayed, span.end_s) = (true, start + busy + 0.06),
             luck if luck > 0.995 => {
@@ -112,9 +114,8 @@ fn spans(round: &RoundLine, size: Size, begin: f64, uneven: &mut Uneven) -> (Vec
             _ => {}
         }
         task += i32::from(span.outcome == "done");
-        if span.outcome != "refused" {
-            free[place] = span.end_s;
-        }
+        let again = if span.outcome == "refused" { start + 0.012 } else { span.end_s };
+        free.insert((again.to_bits(), place));
         spans.push(span);
     }
     let end = spans.iter().map(|span| span.end_s).fold(begin, f64::max) + 0.001;

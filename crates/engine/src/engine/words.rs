@@ -9,7 +9,7 @@ use crate::types::{JobId, Time};
 use std::time::Duration;
 
 /// A job for whose save nobody waits saves so often: what changes all the time is not worth writing all the time.
-const EVERY: Duration = Duration::from_millis(100);
+const EVERY: Duration = Duration::from_millis(500);
 
 /// A job's saves and those who wait for them.
 #[derive(Default)]

@@ -81,6 +81,26 @@ struct Account {
     usual: Usual,
     /// The cost of its first task.
     first_cost: f64,
+    /// The cost and the queries of the task that it handed out last.
+    last: Option<(f64, u32)>,
+}
+
+impl Account {
+    /// Tasks for what it gets for a weight of 1.
+    fn turns(&self) -> Option<f64> {
+        let (cost, queries) = self.last?;
+        let a_task = match self.measure {
+            Measure::Queries => f64::from(queries.max(1)),
+            Measure::Time => self.usual.pace()? * cost,
+        };
+        Some(self.weight / a_task.max(f64::MIN_POSITIVE))
+    }
+
+    /// Whether both share by the same measure, and this one has anything to do.
+    fn is_beside(&self, other: &Account) -> bool {
+        let is_busy = self.waiting + self.at_work > 0 || self.unmade > 0;
+        is_busy && self.measure == other.measure && self.priority == other.priority
+    }
 }
 
 /// The jobs of one priority.
@@ -122,6 +142,7 @@ impl Share {
             unmade: 0,
             usual: Usual::default(),
             first_cost: 1.0,
+            last: None,
         };
         if self.accounts.insert(job, new).is_none() {
             let class = self.classes.entry(priority).or_default();
@@ -200,14 +221,25 @@ impl Share {
         self.accounts.get_mut(&job).is_some_and(|account| account.usual.learn(pace))
     }
 
-    /// A job has handed out a task of this cost, its first or another.
-    pub(super) fn hands_out(&mut self, job: JobId, cost: f64, unmade: u64) {
-        if let Some(account) = self.accounts.get_mut(&job) {
-            account.unmade = unmade;
-            if account.usual.pace().is_none() && cost.is_finite() && cost > 0.0 {
-                account.first_cost = cost;
-            }
+    /// A job has handed out tasks; of one of them, if there are any, the cost and the queries.
+    pub(super) fn hands_out(&mut self, job: JobId, task: Option<(f64, u32)>, unmade: u64) {
+        let Some(account) = self.accounts.get_mut(&job) else { return };
+        account.unmade = unmade;
+        account.last = task.or(account.last);
+        if let Some((cost, _)) = task.filter(|(cost, _)| cost.is_finite() && *cost > 0.0)
+            && account.usual.pace().is_none()
+        {
+            account.first_cost = cost;
         }
+    }
+
+    /// How many tasks a job gets while the one beside it gets one that gets the fewest: by their weights, and by what a task
+    /// is. 1 before its first task is known.
+    pub(super) fn turns(&self, job: JobId) -> f64 {
+        let Some(account) = self.accounts.get(&job) else { return 1.0 };
+        let Some(turns) = account.turns() else { return 1.0 };
+        let beside = self.accounts.values().filter(|other| other.is_beside(account));
+        turns / beside.filter_map(Account::turns).fold(turns, f64::min)
     }
 
     /// How many more tasks a job could hand out.
@@ -307,12 +339,12 @@ impl Share {
         if let Some(class) = self.classes.get_mut(&turn.priority.0) {
             class.seconds_now = class.seconds_now.max(turn.seconds.0);
             if turn.holder == Holder::Queries {
-                // One that stays on a node is a little ahead of the others: who comes begins where those are.
+                // One may be ahead of the others, as it stays on a node, or as nothing else was bound to that: who comes begins
+                // where those are.
                 let least =
                     other.filter(|other| other.holder == Holder::Queries && other.priority == turn.priority);
                 let least = least.map_or(turn.queries.0, |other| other.queries.0.min(turn.queries.0));
-                let ahead = STAYS * class.growth;
-                class.queries_now = class.queries_now.max(least.max(turn.queries.0 - ahead));
+                class.queries_now = class.queries_now.max(least);
                 class.measure(now);
             }
         }

@@ -129,7 +129,7 @@ impl Run {
     pub(super) fn open_ready(&mut self, now: Time, most: usize, line: &mut Line) {
         let ready = self.work.take_ready(most.saturating_sub(self.open.len()));
         let unmade = self.work.unmade();
-        line.share.hands_out(self.id, ready.first().map_or(0.0, |spec| spec.cost), unmade);
+        line.share.hands_out(self.id, ready.first().map(|spec| (spec.cost, spec.queries)), unmade);
         for spec in ready {
             self.round_opened = now;
             let id = spec.id;

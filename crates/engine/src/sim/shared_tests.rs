@@ -153,6 +153,20 @@ fn nodes_stay_with_jobs_and_know_what_comes_next() {
     assert!(fair.moments > 100 && fair.worst <= 0.1, "{fair:?}");
 }
 
+#[test]
+fn where_tasks_are_bound_at_once_jobs_of_small_and_large_tasks_share() {
+    for (policy, seed) in
+        ["random", "round-robin"].into_iter().flat_map(|policy| (0..4).map(move |seed| (policy, seed)))
+    {
+        // A task of the second takes 24 times as long, and both come before all nodes are there.
+        let jobs = vec![inference(ms(0), ms(10), 2, 1.0), inference(ms(0), ms(48), 10, 4.0)];
+        let setup = Shared { seed, spread: 0.3, ..shared(policy, 6, jobs, secs(28)) };
+        let summary = run(&setup);
+        let [small, large] = [0, 1].map(|job| done(&summary, job) / setup.jobs[job].weight);
+        assert!((small - large).abs() < 0.2 * small.max(large), "{small} and {large} under {policy}, seed {seed}");
+    }
+}
+
 /// Any jobs, on any cluster, where some things go wrong. Policies that bind tasks to nodes without looking at them get nodes
 /// that are all alike: else the tasks that may be open at once are all at the slow ones.
 fn clusters() -> impl Strategy<Value = Shared> {

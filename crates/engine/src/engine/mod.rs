@@ -60,8 +60,8 @@ use timers::{Timer, Timers};
 /// where the policy binds them to nodes at once; or the one at work and the next.
 const OPEN: [usize; 2] = [4, 2];
 
-/// A job of much weight has at most so many times as many open tasks as the lightest.
-const MOST_TIMES: f64 = 8.0;
+/// A job has at most so many times as many open tasks as the one that gets the fewest.
+const MOST_TIMES: f64 = 64.0;
 
 /// One sending of one task to one node.
 struct Attempt {
@@ -261,14 +261,14 @@ impl Engine {
         self.nodes.room(OPEN[usize::from(self.policy.waits_for_slots())])
     }
 
-    /// The same for one job. Where tasks are bound to nodes at once, one of more weight needs more of them, or nodes that have
-    /// none of its tasks would do those of others.
+    /// The same for one job. Where tasks are bound to nodes at once, one that is to get more tasks than others needs more of
+    /// them open, or nodes that have none of its tasks would do those of others.
     fn room_of(&self, job: JobId) -> usize {
         let room = self.room();
-        let Some(run) = self.jobs.get(&job).filter(|_| !self.policy.waits_for_slots()) else { return room };
-        let others = self.jobs.values().filter(|run| run.is_running()).map(|run| run.order.weight);
-        let lightest = others.fold(run.order.weight, f64::min);
-        (room as f64 * (run.order.weight / lightest).clamp(1.0, MOST_TIMES)) as usize
+        match self.policy.waits_for_slots() {
+            true => room,
+            false => (room as f64 * self.line.share.turns(job).clamp(1.0, MOST_TIMES)) as usize,
+        }
     }
 
     /// There are more slots: jobs that had more tasks than there was room for hand them out.
