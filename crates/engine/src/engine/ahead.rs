@@ -2,15 +2,22 @@
 //! need not wait for the coordinator between two short tasks.
 
 use super::bound::Bound;
+use super::run::Run;
 use super::{Action, Engine};
 use crate::policy::Reason;
 use crate::types::{AttemptId, NodeId, Time};
 use std::time::Duration;
 
-/// Between longer tasks the way to the coordinator and back hardly matters, and what is sent later starts from a newer model.
+/// Between longer tasks the way to the coordinator and back hardly matters, and what is sent later starts from a newer model:
+/// unless it misses no more than one change by being sent ahead.
 const LONGEST: Duration = Duration::from_millis(5);
 /// Nodes that are slower than usual by more than this get nothing ahead: their changes are stale enough.
 const SLOW: f64 = 2.0;
+
+/// What a task of this cost takes, if it may be sent ahead.
+fn usual(run: &Run, cost: f64) -> Option<Duration> {
+    run.patience.usual(cost).filter(|usual| *usual <= LONGEST || run.at_work <= 1)
+}
 
 impl Engine {
     /// Sends ahead what the nodes can have at which something began or ended.
@@ -45,12 +52,12 @@ impl Engine {
         }
         if let Some((job, cost)) = known.first_queued(&self.line.share) {
             let run = self.jobs.get(&job).filter(|run| run.sends_ahead())?;
-            run.patience.usual(cost).filter(|usual| *usual <= LONGEST)?;
+            usual(run, cost)?;
             return self.nodes.change(node, |node| node.pop_queued(job)).flatten();
         }
         let ((job, _), waiting) = self.line.head(true, 1).into_iter().next()?;
         let run = self.jobs.get_mut(&job).filter(|run| run.sends_ahead())?;
-        let usual = run.patience.usual(waiting.cost).filter(|usual| *usual <= LONGEST)?;
+        let usual = usual(run, waiting.cost)?;
         let load = self.line.share.load(job, waiting.cost);
         if self.cluster.pace(now, node).is_some_and(|pace| pace * load > SLOW * usual.as_secs_f64()) {
             return None;

@@ -235,6 +235,22 @@ fn a_node_gets_a_task_ahead_and_each_task_is_sent_as_it_is_then() {
 }
 
 #[test]
+fn a_long_task_is_sent_ahead_where_it_misses_one_change_at_most() {
+    for nodes in [1, 2, 3] {
+        let mut bench = bench("load-balancing", nodes, 40);
+        let mut open: VecDeque<(AttemptId, NodeId, TaskId)> = bench.dispatched.drain(..).collect();
+        let mut most = 0;
+        while let Some((attempt, ..)) = open.pop_front() {
+            bench.now = bench.now + Duration::from_millis(50);
+            bench.end(attempt, done(b""));
+            open.extend(bench.dispatched.drain(..));
+            most = most.max(open.len());
+        }
+        assert_eq!(most, nodes.max(2) as usize, "of {nodes} nodes");
+    }
+}
+
+#[test]
 fn what_was_sent_ahead_goes_elsewhere_when_its_node_does() {
     let mut bench = bench("round-robin", 1, 30);
     let (attempt, ..) = bench.next();

@@ -83,6 +83,9 @@ pub struct Network<T> {
     pub(super) fresh: bool,
 }
 
+/// The side of the squares that are transposed one after the other, in weights: a line of the cache of the smaller kind.
+const SQUARE: usize = 16;
+
 impl<T: Real> Network<T> {
     /// Copies the model, which has this function between its layers.
     pub(in crate::model) fn new(model: &Mlp<T>, activation: Activation) -> Self {
@@ -135,16 +138,21 @@ impl<T: Real> Network<T> {
         network
     }
 
-    /// Renews the transposed copies.
+    /// Renews the transposed copies, square by square: a column of weights is a stride through all of the cache, and a
+    /// square's rows and columns stay there.
     #[inline(always)]
     pub(super) fn turn(&mut self) {
         for layer in self.layers.iter_mut().skip(1) {
-            let turned_step = padded::<T>(layer.inputs);
-            let rows = layer.weights.chunks_exact(layer.step).skip(1);
-            let turned = &mut layer.turned[..];
-            for (input, row) in rows.enumerate() {
-                for (output, &weight) in row[..layer.outputs].iter().enumerate() {
-                    turned[output * turned_step + input] = weight;
+            let (step, turned_step) = (layer.step, padded::<T>(layer.inputs));
+            let weights = &layer.weights[step..];
+            for input in (0..layer.inputs).step_by(SQUARE) {
+                let inputs = SQUARE.min(layer.inputs - input);
+                for output in (0..layer.outputs).step_by(SQUARE) {
+                    for output in output..layer.outputs.min(output + SQUARE) {
+                        let from = weights[input * step + output..].iter().step_by(step);
+                        let to = &mut layer.turned[output * turned_step + input..][..inputs];
+                        to.iter_mut().zip(from).for_each(|(to, &weight)| *to = weight);
+                    }
                 }
             }
         }
