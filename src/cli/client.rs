@@ -1,7 +1,7 @@
 //! Owns `roundtable client`.
 
+use super::job_options::JobOptions;
 use super::progress::Progress;
-use super::share::ShareOptions;
 use super::streaming::Streaming;
 use super::training::{Training, USAGE};
 use super::{Failure, Run, output, recipes, table, timing};
@@ -18,7 +18,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// Have a coordinator train a network, and read the result
 #[derive(Args, Debug)]
@@ -70,20 +70,11 @@ pub(super) struct ClientOptions {
     /// Write the run to this file as JSON; see `roundtable report`
     #[arg(long, value_name = "FILE")]
     run_out: Option<PathBuf>,
-    /// Let the job fail after this long without progress, for example with no node left; without it the job waits
-    #[arg(long, value_name = "TIME", value_parser = super::duration)]
-    give_up_after: Option<Duration>,
     /// Leave as soon as the job is durable, and print its number; see `roundtable watch`
     #[arg(long, conflicts_with_all = ["model_out", "run_out"])]
     detach: bool,
-    /// How long to look for a coordinator that leads, when the one that did is gone
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
-    reconnect: Duration,
     #[command(flatten)]
-    share: ShareOptions,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    json: bool,
+    job: JobOptions,
 }
 
 impl ClientOptions {
@@ -104,19 +95,14 @@ impl ClientOptions {
         args.extend(self.recipe.map(|recipe| format!("--recipe={}", recipe.name)));
         args.extend(self.run_out.iter().map(|path| format!("--run-out={}", path.display())));
         args.extend(self.model_out.iter().map(|path| format!("--model-out={}", path.display())));
-        args.extend(
-            self.give_up_after.map(|after| format!("--give-up-after={}", humantime::format_duration(after))),
-        );
-        args.push(format!("--reconnect={}", humantime::format_duration(self.reconnect)));
-        args.extend(self.share.to_args());
         args.extend(self.detach.then(|| "--detach".to_owned()));
-        args.extend(self.json.then(|| "--json".to_owned()));
+        args.extend(self.job.to_args());
         args
     }
 
     /// Whether a program reads the result.
     pub(super) fn json(&self) -> bool {
-        self.json
+        self.job.json
     }
 }
 
@@ -138,16 +124,16 @@ impl Run for Client {
         }
         let order = Order {
             coordinators: coordinators(&self.host, self.port).map_err(Failure::input)?,
-            reconnect: options.reconnect,
+            reconnect: options.job.reconnect,
             dataset: self.dir.clone(),
             values,
             work,
-            give_up_after: options.give_up_after,
-            share: options.share.share(),
+            give_up_after: options.job.give_up_after,
+            share: options.job.share.share(),
         };
         let start = SystemTime::now();
         let interrupted = interrupts("cancelling").map_err(Failure::Run)?;
-        let mut progress = Progress::new(options.json);
+        let mut progress = Progress::new(options.job.json);
         let mut shown = Ok(());
         // A job whose progress nobody reads is cancelled, too, unless its model is wanted.
         let unseen = Cell::new(false);
@@ -161,7 +147,7 @@ impl Run for Client {
         let submitted = client::submit(&order, &interrupted, &mut watcher);
         if options.detach {
             progress.finish();
-            return detached(&submitted.map_err(failure)?.job, options.json);
+            return detached(&submitted.map_err(failure)?.job, options.job.json);
         }
         let result =
             submitted.and_then(|job| client::follow(job, &order.dataset, true, &interrupted, &mut watcher));
@@ -171,7 +157,7 @@ impl Run for Client {
         }
         let report = result.map_err(failure)?;
         // The result first: whatever cannot be written after that, it is known.
-        let printed = print(&report, options.json);
+        let printed = print(&report, options.job.json);
         if let Some(path) = &options.model_out {
             write_model(path, &report.model).map_err(Failure::Run)?;
         }

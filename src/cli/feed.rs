@@ -1,8 +1,8 @@
 //! Owns `roundtable feed`: rows of a text stream into the queue of a job that learns from them.
 
 use super::client::{check_model_path, coordinators, failure, interrupts, print, recipe, write_model};
+use super::job_options::JobOptions;
 use super::recipes::Recipe;
-use super::share::ShareOptions;
 use super::streaming::StreamingOptions;
 use super::training::{Training, wrong};
 use super::{Failure, Run, output};
@@ -79,17 +79,8 @@ pub(super) struct Feed {
     /// Write the model to this file; its end says how: .safetensors, .onnx or .npz
     #[arg(long, value_name = "FILE")]
     model_out: Option<PathBuf>,
-    /// How long to look for a coordinator that leads, when the one that did is gone
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
-    reconnect: Duration,
-    /// Let the job fail after this long without progress; without it the job waits
-    #[arg(long, value_name = "TIME", value_parser = super::duration)]
-    give_up_after: Option<Duration>,
     #[command(flatten)]
-    share: ShareOptions,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    json: bool,
+    job_options: JobOptions,
 }
 
 /// The flags of a training, whose numbers are flags here, too.
@@ -157,7 +148,7 @@ impl Run for Feed {
         }
         let mut job = self.job(&coordinators, Work::Stream(request), &survey)?;
         let interrupted = interrupts("leaving; the job keeps what it has taken").map_err(Failure::Run)?;
-        let mut shown = Shown::new(self.json, total);
+        let mut shown = Shown::new(self.job_options.json, total);
         let fed = match &self.queue {
             Some(queue) => publish(&feed, queue, &job, &interrupted, &mut shown),
             None => feed
@@ -168,14 +159,14 @@ impl Run for Feed {
         let fed = fed?;
         let report = client::follow(job, &self.csv.to_string_lossy(), false, &interrupted, &mut |_| ());
         let report = report.map_err(failure)?;
-        if !self.json {
+        if !self.job_options.json {
             let seconds = start.elapsed().as_secs_f64();
             // The job is done: all that it was fed is in its model, unless it was to stop by itself.
             let acknowledged =
                 report.stream.as_ref().map_or(fed.acknowledged, |stream| stream.rows.unsigned_abs());
             output::line(&format!("{} rows sent, {acknowledged} acknowledged, in {seconds:.3} s", fed.sent))?;
         }
-        let printed = print(&report, self.json);
+        let printed = print(&report, self.job_options.json);
         if let Some(path) = &self.model_out {
             write_model(path, &report.model).map_err(Failure::Run)?;
         }
@@ -187,7 +178,7 @@ impl Feed {
     /// The job that is there, or a new one.
     fn job(&self, coordinators: &[Address], work: Work, survey: &Survey) -> Result<Submitted, Failure> {
         if let Some(job) = &self.job {
-            return client::attach(coordinators, self.reconnect, job).map_err(failure);
+            return client::attach(coordinators, self.job_options.reconnect, job).map_err(failure);
         }
         let classes = survey.classes.as_ref().map_or(&[][..], Classes::labels);
         let file = match (&self.validation, &survey.held_out) {
@@ -202,14 +193,14 @@ impl Feed {
             validation.ok_or_else(|| Failure::Run(anyhow::anyhow!("there are no rows to measure on")))?;
         let order = QueueOrder {
             coordinators,
-            reconnect: self.reconnect,
+            reconnect: self.job_options.reconnect,
             name: self.csv.to_string_lossy().into_owned(),
             work,
-            share: self.share.share(),
-            give_up_after: self.give_up_after,
+            share: self.job_options.share.share(),
+            give_up_after: self.job_options.give_up_after,
         };
         let job = feed::submit(&order, &survey.sample, validation, classes).map_err(failure)?;
-        if !self.json {
+        if !self.job_options.json {
             output::line(&format!(
                 "job {}: {} rows of {} features, {} classes, {} rows for validation; feeder '{}'",
                 job.job,

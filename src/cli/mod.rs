@@ -14,6 +14,7 @@ mod figures;
 mod files;
 mod gossip;
 mod infer;
+mod job_options;
 mod jobs;
 mod leave;
 mod local;

@@ -1,7 +1,7 @@
 //! Owns `roundtable tune`.
 
 use super::client::{check_model_path, check_writable, failure, interrupts, write_model, write_whole};
-use super::share::ShareOptions;
+use super::job_options::JobOptions;
 use super::space_file::{self, Draft, Named, Values};
 use super::trials::Trials;
 use super::{Failure, Run, output, trials};
@@ -103,20 +103,11 @@ struct TuneOptions {
     /// Write the run to this file as JSON; see `roundtable report`
     #[arg(long, value_name = "FILE")]
     run_out: Option<PathBuf>,
-    /// Let the job fail after this long without progress; without it the job waits
-    #[arg(long, value_name = "TIME", value_parser = super::duration)]
-    give_up_after: Option<Duration>,
     /// Leave as soon as the job is durable, and print its number; see `roundtable watch`
     #[arg(long, conflicts_with_all = ["model_out", "run_out"])]
     detach: bool,
-    /// How long to look for a coordinator that leads, when the one that did is gone
-    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = super::duration)]
-    reconnect: Duration,
     #[command(flatten)]
-    share: ShareOptions,
-    /// Print one JSON document instead of text
-    #[arg(long)]
-    json: bool,
+    job: JobOptions,
 }
 
 impl SpaceOptions {
@@ -164,15 +155,15 @@ impl Run for Tune {
         options.check(&tuning).map_err(Failure::Input)?;
         let order = TuningOrder {
             coordinators: coordinator,
-            reconnect: options.reconnect,
+            reconnect: options.job.reconnect,
             dataset: dir,
             values: options.values,
             tuning,
-            give_up_after: options.give_up_after,
-            share: options.share.share(),
+            give_up_after: options.job.give_up_after,
+            share: options.job.share.share(),
         };
         let interrupted = interrupts("cancelling").map_err(Failure::Run)?;
-        let shown = Trials::new(options.json || options.detach, &order.tuning.metric);
+        let shown = Trials::new(options.job.json || options.detach, &order.tuning.metric);
         let mut loaded = Ok(());
         let submitted = client::submit(&order, &interrupted, &mut |step| {
             if let Step::Loaded(corpus) = step {
@@ -181,11 +172,11 @@ impl Run for Tune {
         });
         let submitted = submitted.map_err(failure)?;
         if options.detach {
-            return super::client::detached(&submitted.job, options.json);
+            return super::client::detached(&submitted.job, options.job.json);
         }
         loaded?;
         let report = watch(submitted, &order.dataset, true, &interrupted, shown)?;
-        finish(&report, options.model_out.as_deref(), options.run_out.as_deref(), options.json)
+        finish(&report, options.model_out.as_deref(), options.run_out.as_deref(), options.job.json)
     }
 }
 

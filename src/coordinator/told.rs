@@ -161,7 +161,7 @@ fn round_report(closed: &ClosedRound, posted: &Posted) -> RoundReport {
         spans: Some(closed.spans.iter().map(|span| task_span(span, &posted.node_ids)).collect()),
         left_out: (!closed.left_out.is_empty())
             .then(|| closed.left_out.iter().map(|&place| place as i32).collect()),
-        detail: closed.detail.clone(),
+        detail: closed.detail.as_deref().map(str::to_owned),
     }
 }
 

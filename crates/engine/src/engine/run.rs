@@ -328,13 +328,13 @@ impl Run {
     }
 
     /// A round is over: how long it took and what nodes did meanwhile; `None` if it was known to be over.
-    pub(super) fn closed(&mut self, now: Time, round: Round) -> Option<(Duration, Vec<Span>)> {
+    pub(super) fn closed(&mut self, now: Time, round: Round) -> Option<(Duration, Box<[Span]>)> {
         if self.closed_before.remove(&round) {
             return None;
         }
         let elapsed = self.elapsed(now);
         let wall = elapsed.saturating_sub(std::mem::replace(&mut self.last_close, elapsed));
-        Some((wall, std::mem::take(&mut self.spans)))
+        Some((wall, std::mem::take(&mut self.spans).into()))
     }
 
     /// Notes what became of an attempt that was sent at `since`.

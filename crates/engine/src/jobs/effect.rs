@@ -32,7 +32,7 @@ pub enum Effect {
         /// The tasks that it was closed without, by their places.
         left_out: Vec<u32>,
         /// What else its kind tells of it, as JSON.
-        detail: Option<String>,
+        detail: Option<Box<str>>,
     },
     /// The job cannot go on.
     Failed {

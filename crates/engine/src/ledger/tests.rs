@@ -45,7 +45,7 @@ fn closed(round: u32, loss: f64) -> Arc<ClosedRound> {
         delayed: true,
     };
     let (wall, left_out) = (Duration::from_secs(1), vec![4; round as usize % 2]);
-    Arc::new(ClosedRound { round: Round(round), result, wall, spans: vec![span], left_out, detail: None })
+    Arc::new(ClosedRound { round: Round(round), result, wall, spans: [span].into(), left_out, detail: None })
 }
 
 fn finish(seed: u8, size: usize) -> Finish {

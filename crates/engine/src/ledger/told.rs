@@ -40,13 +40,13 @@ pub struct ClosedRound {
     /// From the end of the round before (or the start) to the end of this one.
     pub wall: Duration,
     /// What nodes did meanwhile, in the order of its end; only so many of a job.
-    pub spans: Vec<Span>,
+    pub spans: Box<[Span]>,
     /// The tasks that it was closed without, by their places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<u32>,
     /// What else its kind tells of it, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    pub detail: Option<Box<str>>,
 }
 
 impl ClosedRound {

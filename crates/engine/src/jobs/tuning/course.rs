@@ -307,7 +307,7 @@ impl Courses {
     }
 
     /// The trials that have begun and have a result, by their numbers.
-    pub(super) fn begun(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(super) fn begun(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.courses.iter().filter(|(_, course)| !course.results.is_empty()).map(|(&trial, _)| trial)
     }
 }

@@ -40,6 +40,7 @@ use crate::model::{Measured, Mlp};
 use crate::types::{Digest, Round, TaskId};
 use course::{Courses, Done, Reported, Step};
 use learner::{LearnerRow as Row, Takes};
+use output::Told;
 use space::Plan;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -187,7 +188,7 @@ impl TuningJob {
             training_loss: None,
         };
         // Numbers and names can be written.
-        let detail = serde_json::to_string(&trial).ok();
+        let detail = serde_json::to_string(&trial).ok().map(String::into_boxed_str);
         Effect::Closed { round: Round(self.reports), result, left_out: Vec::new(), detail }
     }
 
@@ -217,27 +218,26 @@ impl TuningJob {
     /// The job ends, with the model if one was learnt.
     fn finish(&self, model: Option<(Vec<u8>, Digest, Measured)>) -> Option<Effect> {
         let best = self.courses.best?.trial;
-        let mut trials: Vec<Trial> = self.trials();
-        for trial in trials.iter_mut().filter(|trial| matches!(trial.state, TrialState::Paused)) {
-            trial.state = TrialState::Stopped;
-        }
+        let trials = self.trials().map(|trial| match trial.state {
+            TrialState::Paused => Trial { state: TrialState::Stopped, ..trial },
+            _ => trial,
+        });
         // What the same request has for a result everywhere, if all trials come to their ends.
         let values: Vec<u8> =
-            trials.iter().flat_map(|trial| trial.folds.iter().flat_map(|value| value.to_le_bytes())).collect();
+            trials.clone().flat_map(|trial| trial.folds).flat_map(|value| value.to_le_bytes()).collect();
         let mut digest = Digest::of(&values);
         let (mut refit, mut file) = (None, None);
         if let Some((bytes, weights, measured)) = model {
             (digest, refit, file) = (weights, Some(measured), Some(bytes));
         }
-        let tuned = Tuned { request: self.request.clone(), trials, best: best + 1, refit: refit.clone() };
-        let model = Arc::new(Blob::new(TuningOutput { tuned, model: file }.to_bytes()));
+        let told = Told { request: &self.request, trials, best: best + 1, refit: &refit };
+        let model = Arc::new(Blob::new(told.to_bytes(file.as_deref())));
         let round = Round(self.reports.max(1));
         Some(Effect::Finished { weights: digest, model, round, measured: refit.map(Box::new) })
     }
 
-    fn trials(&self) -> Vec<Trial> {
-        let trial = |trial| self.courses.trial(trial, self.plan.configuration(trial));
-        self.courses.begun().map(trial).collect()
+    fn trials(&self) -> impl Iterator<Item = Trial> + Clone + '_ {
+        self.courses.begun().map(|trial| self.courses.trial(trial, self.plan.configuration(trial)))
     }
 
     fn take_refit(&mut self, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {

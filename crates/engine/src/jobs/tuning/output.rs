@@ -6,7 +6,7 @@ use super::request::TuningRequest;
 use super::trial::Trial;
 use crate::model::Measured;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt::Display;
 
 /// The key of the text in the file's `__metadata__`.
@@ -35,6 +35,40 @@ pub struct TuningOutput {
     pub model: Option<Vec<u8>>,
 }
 
+/// [`Tuned`] to be written, whose trials are made one after the other: thousands at once take more memory than all that is
+/// kept of them.
+#[derive(Serialize)]
+#[serde(rename = "Tuned")]
+pub(super) struct Told<'a, T: Iterator<Item = Trial> + Clone> {
+    pub(super) request: &'a TuningRequest,
+    #[serde(serialize_with = "one_by_one")]
+    pub(super) trials: T,
+    pub(super) best: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refit: &'a Option<Measured>,
+}
+
+fn one_by_one<T, S>(trials: &T, serializer: S) -> Result<S::Ok, S::Error>
+where
+    T: Iterator<Item = Trial> + Clone,
+    S: Serializer,
+{
+    serializer.collect_seq(trials.clone())
+}
+
+impl<T: Iterator<Item = Trial> + Clone> Told<'_, T> {
+    /// The bytes of the file, with the model's file.
+    pub(super) fn to_bytes(&self, model: Option<&[u8]>) -> Vec<u8> {
+        // Numbers and names can be written.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let model = model.unwrap_or_default();
+        let view = TensorView::new(Dtype::U8, vec![model.len()], model);
+        let tensors = view.map(|view| ("model", view)).into_iter();
+        let metadata = [(KEY.to_owned(), text)].into();
+        safetensors::serialize(tensors, Some(metadata)).unwrap_or_default()
+    }
+}
+
 /// Bytes that are no output of a tuning job.
 #[derive(Debug, thiserror::Error)]
 #[error("not the output of a tuning job: {0}")]
@@ -43,14 +77,9 @@ pub struct NoOutput(String);
 impl TuningOutput {
     /// The bytes of its file; the same output gives the same bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Numbers and names can be written.
-        let text = serde_json::to_string(&self.tuned).unwrap_or_default();
-        let empty = Vec::new();
-        let model = self.model.as_ref().unwrap_or(&empty);
-        let view = TensorView::new(Dtype::U8, vec![model.len()], model);
-        let tensors = view.map(|view| ("model", view)).into_iter();
-        let metadata = [(KEY.to_owned(), text)].into();
-        safetensors::serialize(tensors, Some(metadata)).unwrap_or_default()
+        let Tuned { request, trials, best, refit } = &self.tuned;
+        let told = Told { request, trials: trials.iter().cloned(), best: *best, refit };
+        told.to_bytes(self.model.as_deref())
     }
 
     /// Reads it.
