@@ -2,6 +2,7 @@
 //! make-believe network and a make-believe store in which everything may go wrong.
 //!
 //! ```
+//! # use roundtable_engine as roundtable;
 //! use roundtable::{policy, sim};
 //! use std::time::Duration;
 //!
