@@ -85,6 +85,14 @@ impl Digest {
         Digest(sha2::Sha256::digest(bytes).into())
     }
 
+    /// The digest of the bytes that `write` hands over, one part after the other.
+    pub fn of_written(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Digest {
+        use sha2::Digest as _;
+        let mut hasher = sha2::Sha256::new();
+        write(&mut |part| hasher.update(part));
+        Digest(hasher.finalize().into())
+    }
+
     /// The digest of these bytes, one part after the other.
     pub fn of_parts<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Digest {
         use sha2::Digest as _;

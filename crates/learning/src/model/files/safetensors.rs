@@ -63,31 +63,39 @@ impl Model {
 
 /// The bytes of a file with these tensors, in this order, and this text.
 pub(in crate::model) fn encode(arrays: &[(String, Array<'_>)], text: Option<&str>) -> Vec<u8> {
+    let tensors = arrays.iter().map(|(name, array)| (name.as_str(), array.element, array.shape.as_slice()));
+    let mut bytes = head(tensors, text);
+    bytes.reserve_exact(arrays.iter().map(|(_, array)| array.bytes.len()).sum());
+    arrays.iter().for_each(|(_, array)| bytes.extend_from_slice(&array.bytes));
+    bytes
+}
+
+/// What stands in a file before the numbers of these tensors, each a name, a type and a shape; the numbers follow in this
+/// order.
+pub(in crate::model) fn head<'t>(
+    tensors: impl Iterator<Item = (&'t str, Element, &'t [usize])>,
+    text: Option<&str>,
+) -> Vec<u8> {
     let mut header = String::from("{");
     if let Some(text) = text {
         // Writing to a string cannot fail.
         let _ = write!(header, r#""__metadata__":{{"{KEY}":{}}},"#, serde_json::Value::from(text));
     }
     let mut end = 0;
-    for (index, (name, array)) in arrays.iter().enumerate() {
+    for (index, (name, element, shape)) in tensors.enumerate() {
         let comma = if index == 0 { "" } else { "," };
-        let shape = array.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let start = end;
-        end += array.bytes.len();
+        end += element.size() * shape.iter().product::<usize>();
+        let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let _ = write!(
             header,
-            r#"{comma}"{name}":{{"dtype":"{:?}","shape":[{shape}],"data_offsets":[{start},{end}]}}"#,
-            array.element
+            r#"{comma}"{name}":{{"dtype":"{element:?}","shape":[{shape}],"data_offsets":[{start},{end}]}}"#,
         );
     }
     header.push('}');
     // The format wants the data to start at a multiple of 8.
     header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
-    let mut bytes = Vec::with_capacity(8 + header.len() + end);
-    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(header.as_bytes());
-    arrays.iter().for_each(|(_, array)| bytes.extend_from_slice(&array.bytes));
-    bytes
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
 /// The text of a file; none if it has none, or is no file of this format.

@@ -18,9 +18,12 @@ use crate::types::Digest;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::slice;
 
 /// What the text says that the file is.
 const KIND: &str = "random forest";
+/// So many numbers are handed over at once.
+const AT_ONCE: usize = 2048;
 /// How far the shares in a leaf may be from 1 when they are added up.
 const ROUNDING: f64 = 1e-3;
 
@@ -66,12 +69,20 @@ impl Forest {
                 "the names of the classes and notes take {length} bytes; a file holds at most {MAX_TEXT}"
             )));
         }
-        Ok(safetensors::encode(&self.arrays(), Some(&text)))
+        let parts = self.parts();
+        let mut bytes = head(&parts, Some(&text));
+        bytes.reserve_exact(parts.iter().map(|part| part.element.size() * part.length).sum());
+        parts.iter().for_each(|part| (part.write)(&mut |some| bytes.extend_from_slice(some)));
+        Ok(bytes)
     }
 
     /// The SHA-256 of the file without its text: the identity of the trees.
     pub fn digest(&self) -> Digest {
-        Digest::of(&safetensors::encode(&self.arrays(), None))
+        let parts = self.parts();
+        Digest::of_written(|out| {
+            out(&head(&parts, None));
+            parts.iter().for_each(|part| (part.write)(out));
+        })
     }
 
     /// Whether these bytes say that they are a forest's file.
@@ -127,37 +138,65 @@ impl Forest {
     }
 
     /// All arrays, the larger elements first, so that each is aligned.
-    fn arrays(&self) -> Vec<(String, Array<'static>)> {
+    fn parts(&self) -> Vec<Part<'_>> {
         let trees = &self.trees;
         let nodes = || trees.iter().flat_map(|tree| &tree.nodes);
         let mixed = |tree: &Tree| tree.begins.len() as u32 - 1;
-        let counts = trees.iter().flat_map(|tree| tree.begins.windows(2).map(|pair| pair[1] - pair[0]));
-        let shares = trees.iter().flat_map(|tree| &tree.shares);
-        let classes = trees.iter().flat_map(|tree| &tree.classes);
+        let counts = || trees.iter().flat_map(|tree| tree.begins.windows(2).map(|pair| pair[1] - pair[0]));
+        let shares = || trees.iter().flat_map(|tree| &tree.shares);
+        let classes = || trees.iter().flat_map(|tree| &tree.classes);
         [
-            array("importances", Element::F64, self.importances.iter().map(|x| x.to_le_bytes())),
-            array("trees.root", Element::U32, trees.iter().map(|tree| tree.root.to_le_bytes())),
-            array("trees.nodes", Element::U32, trees.iter().map(|tree| (tree.nodes.len() as u32).to_le_bytes())),
-            array("trees.mixed", Element::U32, trees.iter().map(|tree| mixed(tree).to_le_bytes())),
-            array("nodes.threshold", Element::F32, nodes().map(|node| node.threshold.to_le_bytes())),
-            array("nodes.left", Element::U32, nodes().map(|node| node.children[0].to_le_bytes())),
-            array("nodes.right", Element::U32, nodes().map(|node| node.children[1].to_le_bytes())),
-            array("mixed.classes", Element::U32, counts.map(u32::to_le_bytes)),
-            array("mixed.share", Element::F32, shares.map(|share| share.to_le_bytes())),
-            array("mixed.class", Element::U16, classes.map(|class| class.to_le_bytes())),
-            array("nodes.feature", Element::U16, nodes().map(|node| node.feature.to_le_bytes())),
+            part("importances", Element::F64, || self.importances.iter().map(|x| x.to_le_bytes())),
+            part("trees.root", Element::U32, || trees.iter().map(|tree| tree.root.to_le_bytes())),
+            part("trees.nodes", Element::U32, || trees.iter().map(|tree| (tree.nodes.len() as u32).to_le_bytes())),
+            part("trees.mixed", Element::U32, move || trees.iter().map(move |tree| mixed(tree).to_le_bytes())),
+            part("nodes.threshold", Element::F32, move || nodes().map(|node| node.threshold.to_le_bytes())),
+            part("nodes.left", Element::U32, move || nodes().map(|node| node.children[0].to_le_bytes())),
+            part("nodes.right", Element::U32, move || nodes().map(|node| node.children[1].to_le_bytes())),
+            part("mixed.classes", Element::U32, move || counts().map(u32::to_le_bytes)),
+            part("mixed.share", Element::F32, move || shares().map(|share| share.to_le_bytes())),
+            part("mixed.class", Element::U16, move || classes().map(|class| class.to_le_bytes())),
+            part("nodes.feature", Element::U16, move || nodes().map(|node| node.feature.to_le_bytes())),
         ]
         .into()
     }
 }
 
-fn array<const N: usize>(
-    name: &str,
+/// Some numbers of a file. They are made when they are written: a large forest is not to be in memory twice.
+struct Part<'f> {
+    name: &'static str,
     element: Element,
-    numbers: impl Iterator<Item = [u8; N]>,
-) -> (String, Array<'static>) {
-    let bytes: Vec<u8> = numbers.flatten().collect();
-    (name.to_owned(), Array { element, shape: vec![bytes.len() / N], bytes: Cow::Owned(bytes) })
+    /// How many numbers.
+    length: usize,
+    /// Hands their bytes over, some at a time.
+    write: Box<Write<'f>>,
+}
+
+type Write<'f> = dyn Fn(&mut dyn FnMut(&[u8])) + 'f;
+
+fn part<'f, const N: usize, I: Iterator<Item = [u8; N]>>(
+    name: &'static str,
+    element: Element,
+    numbers: impl Fn() -> I + 'f,
+) -> Part<'f> {
+    let length = numbers().count();
+    let write = move |out: &mut dyn FnMut(&[u8])| {
+        let mut some = Vec::with_capacity(AT_ONCE * N);
+        for number in numbers() {
+            some.extend_from_slice(&number);
+            if some.len() == AT_ONCE * N {
+                out(&some);
+                some.clear();
+            }
+        }
+        out(&some);
+    };
+    Part { name, element, length, write: Box::new(write) }
+}
+
+/// What stands in a file before these numbers.
+fn head(parts: &[Part<'_>], text: Option<&str>) -> Vec<u8> {
+    safetensors::head(parts.iter().map(|part| (part.name, part.element, slice::from_ref(&part.length))), text)
 }
 
 /// Takes an array of numbers out of a file's.
