@@ -23,6 +23,8 @@ const FIRST_CHARGE: f64 = 0.1;
 /// The seconds that policies take the first task of a job for, before any has been done: no node waits for another for
 /// the sake of a guess.
 const FIRST_GUESS: f64 = 1e-3;
+/// No task is taken to be shorter, in seconds.
+const SHORTEST: f64 = 1e-9;
 /// Weights below and above these are taken for them.
 const WEIGHTS: (f64, f64) = (1e-6, 1e6);
 /// So far ahead a job may be that stays on a node, in seconds of what jobs get for a weight.
@@ -79,21 +81,24 @@ struct Account {
     /// Tasks that it could hand out if there were room.
     unmade: u64,
     usual: Usual,
-    /// The cost of its first task.
-    first_cost: f64,
     /// The cost and the queries of the task that it handed out last.
     last: Option<(f64, u32)>,
 }
 
 impl Account {
+    /// The cost of the task that it handed out last, as something to divide by.
+    fn last_cost(&self) -> f64 {
+        self.last.map(|(cost, _)| cost).filter(|cost| cost.is_finite() && *cost > 0.0).unwrap_or(1.0)
+    }
+
     /// Tasks for what it gets for a weight of 1.
     fn turns(&self) -> Option<f64> {
-        let (cost, queries) = self.last?;
+        let (_, queries) = self.last?;
         let a_task = match self.measure {
             Measure::Queries => f64::from(queries.max(1)),
-            Measure::Time => self.usual.pace()? * cost,
+            Measure::Time => (self.usual.pace()? * self.last_cost()).max(SHORTEST),
         };
-        Some(self.weight / a_task.max(f64::MIN_POSITIVE))
+        Some(self.weight / a_task)
     }
 
     /// Whether both share by the same measure, and this one has anything to do.
@@ -141,7 +146,6 @@ impl Share {
             at_work: 0,
             unmade: 0,
             usual: Usual::default(),
-            first_cost: 1.0,
             last: None,
         };
         if self.accounts.insert(job, new).is_none() {
@@ -226,11 +230,6 @@ impl Share {
         let Some(account) = self.accounts.get_mut(&job) else { return };
         account.unmade = unmade;
         account.last = task.or(account.last);
-        if let Some((cost, _)) = task.filter(|(cost, _)| cost.is_finite() && *cost > 0.0)
-            && account.usual.pace().is_none()
-        {
-            account.first_cost = cost;
-        }
     }
 
     /// How many tasks a job gets while the one beside it gets one that gets the fewest: by their weights, and by what a task
@@ -251,7 +250,7 @@ impl Share {
     /// can be compared.
     pub(super) fn load(&self, job: JobId, cost: f64) -> f64 {
         let Some(account) = self.accounts.get(&job) else { return cost };
-        cost * account.usual.pace().unwrap_or(FIRST_GUESS / account.first_cost)
+        cost * account.usual.pace().unwrap_or_else(|| FIRST_GUESS / account.last_cost())
     }
 
     /// The seconds that a unit of cost of a job usually takes, if any of its tasks has been done.
