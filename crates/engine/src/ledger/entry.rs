@@ -16,6 +16,7 @@ use crate::jobs::{Figures, Saved, TaskOutput};
 use crate::model::Measured;
 use crate::types::{Digest, Epoch, JobId, NodeId, Round, TaskId};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,35 +63,61 @@ pub enum EntryError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Header<'a> {
     epoch: Epoch,
-    leader: String,
-    instance: String,
+    leader: Cow<'a, str>,
+    instance: Cow<'a, str>,
     last_job: JobId,
     attached: Vec<(Digest, usize)>,
-    records: Vec<Line>,
+    records: Vec<Line<'a>>,
 }
 
 /// A record with digests in the place of blobs.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
-enum Line {
-    Submitted { job: JobId, order: JobOrder },
-    Answered { job: JobId, task: TaskId, output: Digest, metrics: String },
-    Saved { job: JobId, json: String, blobs: Vec<Digest> },
-    Closed { job: JobId, round: ClosedRound, nodes: Vec<(NodeId, String)>, elapsed: Duration },
-    Ended { job: JobId, state: State, finish: Option<FinishLine>, nodes: Vec<NodeStanding>, elapsed: Duration },
-    Resumed { job: JobId, elapsed: Duration },
+enum Line<'a> {
+    Submitted {
+        job: JobId,
+        order: Cow<'a, JobOrder>,
+    },
+    Answered {
+        job: JobId,
+        task: TaskId,
+        output: Digest,
+        metrics: Cow<'a, str>,
+    },
+    Saved {
+        job: JobId,
+        json: Cow<'a, str>,
+        blobs: Vec<Digest>,
+    },
+    Closed {
+        job: JobId,
+        round: Cow<'a, ClosedRound>,
+        nodes: Cow<'a, [(NodeId, String)]>,
+        elapsed: Duration,
+    },
+    Ended {
+        job: JobId,
+        state: Cow<'a, State>,
+        finish: Option<FinishLine<'a>>,
+        nodes: Cow<'a, [NodeStanding]>,
+        elapsed: Duration,
+    },
+    Resumed {
+        job: JobId,
+        elapsed: Duration,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
-struct FinishLine {
+struct FinishLine<'a> {
     model: Digest,
     round: Round,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    measured: Option<Box<Measured>>,
+    measured: Option<Cow<'a, Measured>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    figures: Option<Box<Figures>>,
+    figures: Option<Cow<'a, Figures>>,
 }
 
 impl Entry {
@@ -107,15 +134,23 @@ impl Entry {
             digest
         };
         let records = self.records.iter().map(|record| line(record, &mut keep)).collect();
-        let Self { epoch, leader, instance, last_job, .. } = self.clone();
-        let sizes = attached.iter().map(|blob| (blob.digest(), blob.bytes().len())).collect();
-        let header = Header { epoch, leader, instance, last_job, attached: sizes, records };
+        let header = Header {
+            epoch: self.epoch,
+            leader: (&self.leader).into(),
+            instance: (&self.instance).into(),
+            last_job: self.last_job,
+            attached: attached.iter().map(|blob| (blob.digest(), blob.bytes().len())).collect(),
+            records,
+        };
+        // The digest of the rest takes the place of zeros.
+        let mut bytes = format!("{MAGIC}{:064}\n", 0).into_bytes();
         // Numbers that are not finite are written as text: there is nothing that cannot be written.
-        let mut body = serde_json::to_vec(&header).unwrap_or_default();
-        body.push(b'\n');
-        attached.iter().for_each(|blob| body.extend_from_slice(blob.bytes()));
-        let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
-        bytes.append(&mut body);
+        let _ = serde_json::to_writer(&mut bytes, &header);
+        bytes.push(b'\n');
+        bytes.reserve_exact(attached.iter().map(|blob| blob.bytes().len()).sum());
+        attached.iter().for_each(|blob| bytes.extend_from_slice(blob.bytes()));
+        let digest = Digest::of(&bytes[FIRST_LINE..]).to_string();
+        bytes[MAGIC.len()..FIRST_LINE - 1].copy_from_slice(digest.as_bytes());
         Written { bytes, blobs }
     }
 
@@ -127,12 +162,13 @@ impl Entry {
         let damaged = |reason: &str| EntryError::Damaged(reason.to_owned());
         let first = bytes.get(..FIRST_LINE).ok_or_else(|| damaged("it is too short"))?;
         let claimed = first.strip_prefix(MAGIC.as_bytes()).and_then(|rest| rest.strip_suffix(b"\n"));
-        let claimed = claimed.and_then(|digest| Digest::parse(std::str::from_utf8(digest).ok()?));
         let claimed = claimed.ok_or_else(|| damaged("it does not begin as a log entry of this version"))?;
         let body = &bytes[FIRST_LINE..];
-        let actual = Digest::of(body);
-        if actual != claimed {
-            return Err(EntryError::Damaged(format!("its SHA-256 is {actual}, not {claimed}")));
+        // As text: a bit that makes a digit upper case is damage, too.
+        let actual = Digest::of(body).to_string();
+        if actual.as_bytes() != claimed {
+            let claimed = String::from_utf8_lossy(claimed);
+            return Err(EntryError::Damaged(format!("its SHA-256 is {actual}, not {claimed:?}")));
         }
         let end = body.iter().position(|&byte| byte == b'\n').ok_or_else(|| damaged("its header does not end"))?;
         let header: Header =
@@ -157,6 +193,7 @@ impl Entry {
             return Err(EntryError::Missing(missing));
         }
         let Header { epoch, leader, instance, last_job, .. } = header;
+        let (leader, instance) = (leader.into_owned(), instance.into_owned());
         Ok(Self { epoch, leader, instance, last_job, records })
     }
 
@@ -167,56 +204,60 @@ impl Entry {
     }
 }
 
-fn line(record: &Record, keep: &mut dyn FnMut(Arc<Blob>) -> Digest) -> Line {
-    match record.clone() {
-        Record::Submitted { job, order } => Line::Submitted { job, order: JobOrder::clone(&order) },
+fn line<'a>(record: &'a Record, keep: &mut dyn FnMut(Arc<Blob>) -> Digest) -> Line<'a> {
+    match record {
+        Record::Submitted { job, order } => Line::Submitted { job: *job, order: Cow::Borrowed(order) },
         Record::Answered { job, task, output } => {
             let digest = keep(Arc::new(Blob::new(output.bytes.clone())));
-            Line::Answered { job, task, output: digest, metrics: output.metrics.clone() }
+            Line::Answered { job: *job, task: *task, output: digest, metrics: (&output.metrics).into() }
         }
         Record::Saved { job, saved: Saved { json, blobs } } => {
-            Line::Saved { job, json, blobs: blobs.into_iter().map(keep).collect() }
+            Line::Saved { job: *job, json: json.into(), blobs: blobs.iter().cloned().map(keep).collect() }
         }
         Record::Closed { job, round, nodes, elapsed } => {
-            Line::Closed { job, round: ClosedRound::clone(&round), nodes, elapsed }
+            Line::Closed { job: *job, round: Cow::Borrowed(round), nodes: nodes.into(), elapsed: *elapsed }
         }
         Record::Ended { job, state, finish, nodes, elapsed } => {
-            let finish = finish.map(|Finish { model, round, measured, figures }| FinishLine {
-                model: keep(model),
-                round,
-                measured,
-                figures,
+            let finish = finish.as_ref().map(|Finish { model, round, measured, figures }| FinishLine {
+                model: keep(model.clone()),
+                round: *round,
+                measured: measured.as_deref().map(Cow::Borrowed),
+                figures: figures.as_deref().map(Cow::Borrowed),
             });
-            Line::Ended { job, state, finish, nodes, elapsed }
+            let state = Cow::Borrowed(state);
+            Line::Ended { job: *job, state, finish, nodes: nodes.into(), elapsed: *elapsed }
         }
-        Record::Resumed { job, elapsed } => Line::Resumed { job, elapsed },
+        Record::Resumed { job, elapsed } => Line::Resumed { job: *job, elapsed: *elapsed },
     }
 }
 
 /// The record of a line; `None` if a blob is missing, which `find` has noted.
-fn record(line: Line, find: &mut dyn FnMut(Digest) -> Option<Arc<Blob>>) -> Option<Record> {
+fn record(line: Line<'_>, find: &mut dyn FnMut(Digest) -> Option<Arc<Blob>>) -> Option<Record> {
     Some(match line {
-        Line::Submitted { job, order } => Record::Submitted { job, order: Arc::new(order) },
+        Line::Submitted { job, order } => Record::Submitted { job, order: Arc::new(order.into_owned()) },
         Line::Answered { job, task, output, metrics } => {
-            let output = TaskOutput { bytes: find(output)?.bytes().to_vec(), metrics };
+            let output = TaskOutput { bytes: find(output)?.bytes().to_vec(), metrics: metrics.into_owned() };
             Record::Answered { job, task, output: Arc::new(output) }
         }
         Line::Saved { job, json, blobs } => {
             // All of them are looked for, so that all that are missing are known.
             let found: Vec<_> = blobs.into_iter().map(find).collect();
-            Record::Saved { job, saved: Saved { json, blobs: found.into_iter().collect::<Option<_>>()? } }
+            let blobs = found.into_iter().collect::<Option<_>>()?;
+            Record::Saved { job, saved: Saved { json: json.into_owned(), blobs } }
         }
         Line::Closed { job, round, nodes, elapsed } => {
-            Record::Closed { job, round: Arc::new(round), nodes, elapsed }
+            Record::Closed { job, round: Arc::new(round.into_owned()), nodes: nodes.into_owned(), elapsed }
         }
         Line::Ended { job, state, finish, nodes, elapsed } => {
             let finish = match finish {
                 None => None,
                 Some(FinishLine { model, round, measured, figures }) => {
+                    let measured = measured.map(|measured| Box::new(measured.into_owned()));
+                    let figures = figures.map(|figures| Box::new(figures.into_owned()));
                     Some(Finish { model: find(model)?, round, measured, figures })
                 }
             };
-            Record::Ended { job, state, finish, nodes, elapsed }
+            Record::Ended { job, state: state.into_owned(), finish, nodes: nodes.into_owned(), elapsed }
         }
         Line::Resumed { job, elapsed } => Record::Resumed { job, elapsed },
     })

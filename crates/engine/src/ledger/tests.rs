@@ -155,6 +155,18 @@ proptest! {
 }
 
 #[test]
+fn every_bit_of_the_first_line_counts() {
+    let bytes = entry(vec![]).write(&Ledger::default()).bytes;
+    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap() + 1;
+    for place in 0..8 * line {
+        let mut bytes = bytes.clone();
+        bytes[place / 8] ^= 1 << (place % 8);
+        let result = Entry::read(&bytes, &Ledger::default(), &BTreeMap::new());
+        assert!(matches!(result, Err(EntryError::Damaged(_))), "bit {place}: {result:?}");
+    }
+}
+
+#[test]
 fn saves_make_answers_unnecessary() {
     let job = JobId(1);
     let output = Arc::new(TaskOutput { bytes: vec![1], metrics: String::new() });
