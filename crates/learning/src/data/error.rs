@@ -154,3 +154,16 @@ pub enum DataError {
         reason: String,
     },
 }
+
+impl DataError {
+    /// The place in a text that it is about, for readers of a part who know where the part stands.
+    pub fn place_mut(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::Read { place, .. }
+            | Self::Line { place, .. }
+            | Self::Field { place, .. }
+            | Self::UnknownLabel { place, .. } => Some(place),
+            _ => None,
+        }
+    }
+}

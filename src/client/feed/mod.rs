@@ -1,18 +1,19 @@
 //! Owns feeding: the rows of a text stream into the queue of a job, chunk by chunk, and what the job says of them.
 
+mod lines;
+
 use super::{ClientError, Leader, Share, Submitted, Work};
 use crate::data::{self, Classes, DataError, Dataset, Encoded, Table};
 use crate::rpc::{self, Address, Dialer};
 use crate::types::Digest;
 use crate::wire::blobs::TBlobStoreSyncClient;
 use crate::wire::coordinator::{Heard, JobRequest, JobState, Shard, TCoordinatorSyncClient};
+use lines::{Cut, Line, Lines};
 use rand::seq::SliceRandom;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use thrift::OrderedFloat;
 
@@ -20,8 +21,6 @@ use thrift::OrderedFloat;
 const WAIT_MS: i32 = 2_000;
 /// How long the answer to it may take in all.
 const ANSWER: Duration = Duration::from_secs(40);
-/// The longest line, in bytes.
-const LONGEST_LINE: u64 = 1 << 24;
 /// Rows from which moments are taken, and rows to measure on, at most.
 const MOST_SAMPLED: usize = 50_000;
 
@@ -67,95 +66,6 @@ pub struct Fed {
     pub version: u64,
 }
 
-/// Some lines of a text.
-struct Cut {
-    /// Those to learn from.
-    lines: Vec<Vec<u8>>,
-    /// Those kept back, as one text.
-    held: Vec<u8>,
-}
-
-/// Lines of a text, without its header.
-struct Lines {
-    input: BufReader<File>,
-    path: PathBuf,
-    /// Lines read.
-    read: u64,
-    /// Rows read, to know which are kept back.
-    rows: usize,
-    header: bool,
-}
-
-impl Lines {
-    fn open(path: &Path) -> Result<Self, ClientError> {
-        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
-        Ok(Self {
-            input: BufReader::with_capacity(1 << 20, file),
-            path: path.to_owned(),
-            read: 0,
-            rows: 0,
-            header: true,
-        })
-    }
-
-    /// The next line that is not blank, with its end; `None` at the text's.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        loop {
-            let mut line = Vec::new();
-            let read = (&mut self.input).take(LONGEST_LINE).read_until(b'\n', &mut line);
-            if read.map_err(|e| unreadable(&self.path, &e))? == 0 {
-                return Ok(None);
-            }
-            self.read += 1;
-            if self.read == 1 && line.starts_with(b"\xef\xbb\xbf") {
-                line.drain(..3);
-            }
-            if line.last() != Some(&b'\n') {
-                line.push(b'\n');
-            }
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            if std::mem::take(&mut self.header) && is_header(&line) {
-                continue;
-            }
-            self.rows += 1;
-            return Ok(Some(line));
-        }
-    }
-
-    /// The next lines to learn from, so many at most, and those kept back in between; `None` at the end.
-    fn chunk(&mut self, feed: &Feed) -> Result<Option<Cut>, ClientError> {
-        let (mut lines, mut held) = (Vec::with_capacity(feed.chunk), Vec::new());
-        while lines.len() < feed.chunk {
-            let Some(line) = self.next()? else { break };
-            match feed.held_out.is_some_and(|each| self.rows.is_multiple_of(each)) {
-                true => held.extend(line),
-                false => lines.push(line),
-            }
-        }
-        Ok((!lines.is_empty() || !held.is_empty()).then_some(Cut { lines, held }))
-    }
-
-    /// What errors call the lines up to here.
-    fn name(&self) -> String {
-        format!("{} (in the lines up to {})", self.path.display(), self.read)
-    }
-}
-
-/// Whether a first line has words and no number before its last field, as [`data::parse_table`] has it.
-fn is_header(line: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(line);
-    let separator = [',', ';', '\t'].into_iter().find(|&separator| text.contains(separator)).unwrap_or(',');
-    let fields: Vec<&str> = text.trim_end().split(separator).map(|field| field.trim_matches([' ', '"'])).collect();
-    let Some((_, features)) = fields.split_last() else { return false };
-    features.iter().all(|field| field.parse::<f64>().is_err()) && features.iter().any(|field| !field.is_empty())
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> ClientError {
-    ClientError::Request(format!("cannot read {}: {error}", path.display()))
-}
-
 fn unfit(error: DataError) -> ClientError {
     ClientError::Request(error.to_string())
 }
@@ -175,26 +85,25 @@ impl Feed {
     /// # Errors
     /// It cannot be read, or a line is no row.
     pub fn survey(&self) -> Result<Survey, ClientError> {
-        let mut lines = Lines::open(&self.path)?;
+        let (mut lines, name) = (Lines::open(&self.path)?, self.path.display().to_string());
         let (mut rows, mut labels) = (0, BTreeSet::new());
         let (mut sample, mut held) = (Vec::new(), Vec::new());
         let (mut sampled, mut kept) = (0, 0);
         while let Some(Cut { lines: chunk, held: back }) = lines.chunk(self)? {
-            let count = chunk.len();
-            rows += count as u64;
-            let (text, name) = (chunk.concat(), lines.name());
-            for text in [&text, &back] {
-                if let Rows::Labelled(table) = self.parse(&name, text)? {
+            rows += chunk.len() as u64;
+            for some in [&chunk, &back] {
+                let table = self.parse(&name, &Line::text(some)).map_err(|e| unfit(Line::placed(some, e)))?;
+                if let Some(Rows::Labelled(table)) = table {
                     labels.extend(table.labels().map(|(label, _)| label.to_owned()));
                 }
             }
             if sampled < MOST_SAMPLED {
-                sample.extend(text);
-                sampled += count;
+                sampled += chunk.len();
+                sample.extend(Line::text(&chunk));
             }
             if kept < MOST_SAMPLED {
-                kept += back.iter().filter(|&&byte| byte == b'\n').count();
-                held.extend(back);
+                kept += back.len();
+                held.extend(Line::text(&back));
             }
         }
         if rows == 0 {
@@ -204,7 +113,6 @@ impl Feed {
             true => None,
             false => Some(Classes::from_labels(labels.iter().map(String::as_str)).map_err(unfit)?),
         };
-        let name = self.path.display().to_string();
         let held_out = match self.held_out {
             Some(_) => Some(self.dataset(&name, &held, classes.as_ref())?),
             None => None,
@@ -213,26 +121,25 @@ impl Feed {
         Ok(Survey { rows, classes, sample, held_out })
     }
 
-    fn parse(&self, name: &str, text: &[u8]) -> Result<Rows, ClientError> {
+    /// The rows of a text; `None` if it is empty.
+    fn parse(&self, name: &str, text: &[u8]) -> Result<Option<Rows>, DataError> {
         if text.is_empty() {
-            return Ok(Rows::Valued(
-                Dataset::regression(ndarray::Array2::zeros((1, 1)), vec![0.0]).map_err(unfit)?,
-            ));
+            return Ok(None);
         }
         match self.values {
             true => data::parse_values(name, text).map(Rows::Valued),
             false => data::parse_table(name, text).map(Rows::Labelled),
         }
-        .map_err(unfit)
+        .map(Some)
     }
 
     fn dataset(&self, name: &str, text: &[u8], classes: Option<&Classes>) -> Result<Dataset, ClientError> {
-        if text.is_empty() {
-            return Err(ClientError::Request(format!("{name}: too few rows to learn from and to keep some back")));
-        }
-        match (self.parse(name, text)?, classes) {
-            (Rows::Labelled(table), Some(classes)) => table.into_dataset(classes).map_err(unfit),
-            (Rows::Valued(data), None) => Ok(data),
+        match (self.parse(name, text).map_err(unfit)?, classes) {
+            (None, _) => {
+                Err(ClientError::Request(format!("{name}: too few rows to learn from and to keep some back")))
+            }
+            (Some(Rows::Labelled(table)), Some(classes)) => table.into_dataset(classes).map_err(unfit),
+            (Some(Rows::Valued(data)), None) => Ok(data),
             _ => Err(ClientError::Request(format!("{name}: labels and values do not go together"))),
         }
     }
@@ -283,7 +190,7 @@ impl Feed {
                     random.next_u32();
                     chunk.shuffle(&mut random);
                 }
-                take(number, &lines.name(), chunk.concat())?;
+                take(number, &lines.name(), Line::text(&chunk))?;
                 number += 1;
             }
         }
@@ -457,7 +364,12 @@ mod tests {
         let says = |text: &str| feed(text, None).1.survey().err().map(|e| e.to_string()).unwrap_or_default();
         assert!(says("").contains("has no rows to learn from"), "{}", says(""));
         let wrong = says("1,2,a\n3,4,b\n1,2,a\n1,x,b\n");
-        assert!(wrong.contains("in the lines up to 4") && wrong.contains("\"x\""), "{wrong}");
+        assert!(wrong.contains(":4:2: field 2 is \"x\""), "{wrong}");
+        // A header, blank lines and rows that are kept back count.
+        let spread: String = (0..9).map(|row| format!("{row},1,a\n\n")).collect();
+        let (_file, feed) = feed(&format!("one,two,label\n{spread}1,2\n"), Some(2));
+        let wrong = feed.survey().err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(wrong.contains(":20: "), "{wrong}");
         assert!(says("1,2,a\n3,4,a\n").contains("1 different label"), "{}", says("1,2,a\n3,4,a\n"));
     }
 }
