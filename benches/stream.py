@@ -25,13 +25,13 @@ from baseline import ROOT, client, server
 
 PLOT = ROOT / "reports/async.svg"
 PROGRAM = os.environ.get("ROUNDTABLE_BIN", str(ROOT / "target/release/roundtable"))
-SIZES = [1, 4, 16]
+SIZES = [1, 4, 16, 64]
 REAL = [1, 2]
 SIMULATED = [3, 5, 8]
 # 16,500 rows of letters/, 64 a mini-batch.
 ROWS, BATCH = 16_500, 64
 NET = "256,256"
-PASSES = 6
+PASSES = 30
 JOB = f"{PASSES} 1 {NET} 0.1 --batch-size {BATCH} --standardize --async".split()
 # To 5% error: what --async reaches it with, for one worker and for two alike.
 TARGET = "40 1 256,256 0.1 --batch-size 64 --standardize --async --target-error 0.05 --group 16".split()
@@ -108,7 +108,7 @@ def simulate(workers, tasks, work_s, around_s, coordinator_s, seed=1):
 
 def side_by_side(runs):
     """How much faster than one serial run two are that have a core each and nothing to do with each other."""
-    job = [*JOB, "--group", str(SIZES[-1])]
+    job = [*JOB, "--group", "16"]
     alone, together = [], []
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for _ in range(runs):
@@ -171,7 +171,7 @@ def plot(rows):
     most = max(rows[k, w] / rows[k, 0] for k in SIZES for w in SIMULATED) * 1.05
     x = lambda w: left + (w - 1) * (width - left - 90) / 7
     y = lambda s: height - bottom - s / most * (height - bottom - 30)
-    colours = {1: "#d95f02", 4: "#7570b3", 16: "#1b9e77"}
+    colours = {1: "#d95f02", 4: "#7570b3", 16: "#1b9e77", 64: "#e7298a"}
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
         "<title>Rows a second relative to one process, by workers</title>",

@@ -77,13 +77,17 @@ impl ComputeNodeSyncHandler for Calls {
         scheduling_policy: i32,
     ) -> thrift::Result<TrainResult> {
         let Some(_working) = self.shared.drain.enter() else { return Ok(original::refusal()) };
-        priority::give_way(self.shared.config.nice);
         let request = original::Request { training_file, initial_weights, k, h, eta: eta.0, epochs };
         if self.arrive(scheduling_policy).is_none() {
             return Ok(original::refusal());
         }
-        let Some(_slot) = self.shared.slots.take(&|| self.wanted()) else { return Ok(original::refusal()) };
-        original::train(&self.shared.config.data_dir, &request, &|| self.wanted())
+        let Some(slot) = self.shared.slots.take(&|| self.wanted()) else { return Ok(original::refusal()) };
+        let (shared, peer) = (self.shared.clone(), self.peer.clone());
+        let train = move || {
+            priority::give_way(shared.config.nice);
+            original::train(&shared.config.data_dir, &request, &|| !peer.is_gone())
+        };
+        slot.run(train).unwrap_or_else(|| Ok(original::refusal()))
     }
 
     fn handle_hello(&self, _protocol: i32) -> thrift::Result<NodeHello> {
@@ -154,10 +158,12 @@ impl Calls {
         }
     }
 
-    /// A machine that is simulated to be slow takes longer than these.
-    fn lag(&self, busy: Duration) {
+    /// A machine that is simulated to be slow takes longer than these; answers with how long.
+    fn lag(&self, busy: Duration) -> Duration {
         let more = busy.as_secs_f64() * (self.shared.config.slowdown - 1.0);
-        self.sleep(Duration::try_from_secs_f64(more).unwrap_or_default());
+        let more = Duration::try_from_secs_f64(more).unwrap_or_default();
+        self.sleep(more);
+        busy.saturating_add(more)
     }
 
     /// Sleeps as long as the caller waits.
@@ -198,22 +204,27 @@ impl Calls {
         let Some(delayed) = self.arrive(task.scheduling_policy) else {
             return TaskAnswer { reason: "simulated load".to_owned(), ..answer(TaskOutcome::REFUSED) };
         };
-        let Some(_slot) = self.shared.slots.take(&|| self.wanted()) else {
+        let Some(slot) = self.shared.slots.take(&|| self.wanted()) else {
             return failed(TaskError::Abandoned.to_string());
         };
-        priority::give_way(self.shared.config.nice);
-        let start = Instant::now();
-        let node = self.shared.gossip.me().address.to_string();
-        let workbench = Workbench {
-            keep_going: &|| self.wanted(),
-            clock: &|| start.elapsed().as_secs_f64(),
-            node: &node,
-            models: &self.shared.models,
-            stocks: Some(&self.shared.stocks),
+        let (shared, peer) = (self.shared.clone(), self.peer.clone());
+        let run = move || {
+            priority::give_way(shared.config.nice);
+            let start = Instant::now();
+            let workbench = Workbench {
+                keep_going: &|| !peer.is_gone(),
+                clock: &|| start.elapsed().as_secs_f64(),
+                node: &shared.gossip.me().address.to_string(),
+                models: &shared.models,
+                stocks: Some(&shared.stocks),
+                changes: Some(&shared.changes),
+            };
+            let result = (kind.run)(&task.parameters, &inputs, &workbench);
+            (result, start.elapsed())
         };
-        let result = (kind.run)(&task.parameters, &inputs, &workbench);
-        let busy = start.elapsed();
-        self.lag(busy);
+        let Some((result, busy)) = slot.run(run) else { return failed("its slot has no thread".to_owned()) };
+        let busy = self.lag(busy);
+        drop(slot);
         match result {
             Ok(output) => self.done(output, busy, delayed),
             Err(e) => failed(e.to_string()),

@@ -13,6 +13,7 @@ mod slots;
 use crate::data::shared::Blob;
 use crate::gossip::{self, Facts, Gossip, News, Role, Served};
 use crate::jobs::inference::Models;
+use crate::jobs::stream::Changes;
 use crate::jobs::tuning::Stocks;
 use crate::rpc::{Limits, RpcError, Server};
 use crate::store::{Blobs, Store};
@@ -108,7 +109,7 @@ impl Node {
         let store = Arc::new(Store::new(config.store_limit));
         let shared = Arc::new(Shared {
             load: Load::new(config.load_probability, config.load_delay, config.seed),
-            slots: Slots::new(config.slots.max(1)),
+            slots: Slots::new(config.slots.max(1)).map_err(cannot_serve)?,
             blobs: Arc::new(Blobs::new(store.clone())),
             store: store.clone(),
             instance: format!("{instance:016x}"),
@@ -117,6 +118,7 @@ impl Node {
             epochs: Epochs::default(),
             models: Models::new(config.model_memory),
             stocks: Stocks::new(config.store_limit),
+            changes: Changes::new(config.store_limit / 4),
             prefetch: Prefetch::start(store.clone(), config.nice)?,
             attached: Mutex::default(),
             holdings,
@@ -180,6 +182,7 @@ struct Shared {
     epochs: Epochs,
     models: Models,
     stocks: Stocks,
+    changes: Changes,
     prefetch: Prefetch,
     /// What came along with tasks lately, the oldest first: each round brings new weights, and old ones are not kept.
     attached: Mutex<VecDeque<Digest>>,

@@ -68,6 +68,8 @@ struct Attempt {
     job: JobId,
     task: TaskId,
     node: NodeId,
+    sent: Time,
+    /// When its node has probably begun: it was sent to a free slot, or the attempt before it was over.
     since: Time,
     cost: f64,
     /// The seconds that its job is charged with until it is over or given up.
@@ -173,12 +175,13 @@ impl Engine {
     }
 
     fn ring(&mut self, now: Time, timer: Timer, actions: &mut Vec<Action>) {
-        self.board.is_stale |= !matches!(timer, Timer::Plan | Timer::Tell);
+        self.board.is_stale |= !matches!(timer, Timer::Plan | Timer::Ahead(_) | Timer::Tell);
         match timer {
             Timer::Probe(node) => self.probe_if_due(now, node, actions),
             // The policy sees that it may be used again.
             Timer::Pause(node) => drop(self.nodes.change(node, |_| ())),
             Timer::Silence(node) => self.ask_if_silent(now, node, actions),
+            Timer::Ahead(node) => drop(self.ahead.insert(node)),
             Timer::Overdue(job) => self.look_for_late(now, job),
             Timer::Limit(job) => self.keep_time(now, job, actions),
             Timer::GiveUp(job) => self.give_up(now, job, actions),

@@ -178,18 +178,20 @@ impl Run {
         }
     }
 
-    /// A bound task is sent; `None` if it has been answered meanwhile, or is bound no more.
+    /// A bound task is sent to a node that is at these tasks of the job; `None` if it has been answered meanwhile, or is
+    /// bound no more.
     pub(super) fn sent(
         &mut self,
         now: Time,
         task: TaskId,
         (attempt, node): (AttemptId, NodeId),
+        behind: &[TaskId],
         line: &mut Line,
     ) -> Option<Arc<TaskSpec>> {
         let open = self.open.get_mut(&task).filter(|open| open.place == Where::At(node))?;
         open.place = Where::Sent;
         if open.attempts.is_empty()
-            && let Some(spec) = self.work.begins(task)
+            && let Some(spec) = self.work.begins(task, behind)
         {
             open.spec = Arc::new(spec);
         }
@@ -377,7 +379,7 @@ impl Run {
         self.work.versions()
     }
 
-    pub(super) fn sends_ahead(&self) -> bool {
+    pub(super) fn sends_ahead(&self) -> Option<Duration> {
         self.work.sends_ahead()
     }
 

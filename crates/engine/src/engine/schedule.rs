@@ -140,13 +140,14 @@ impl Engine {
 
     pub(super) fn dispatch(&mut self, now: Time, node: NodeId, bound: Bound, actions: &mut Vec<Action>) {
         let Bound { job, task, cost, reason } = bound;
+        let behind = self.tasks_at(node, job);
         let Some(run) = self.jobs.get_mut(&job) else { return };
         let attempt = AttemptId(self.last_attempt + 1);
         let reason = if self.line.share.pace(job).is_some() { reason } else { reason.without_time() };
         let is_copy = run.open(task).is_some_and(|(_, attempts)| !attempts.is_empty());
         let share = self.line.share.given(now, job);
         let share = if is_copy { ShareReason::Copy } else { share };
-        let Some(spec) = run.sent(now, task, (attempt, node), &mut self.line) else { return };
+        let Some(spec) = run.sent(now, task, (attempt, node), &behind, &mut self.line) else { return };
         self.last_attempt += 1;
         let charge = self.line.share.charge_of(job, cost);
         self.line.share.had_seconds(job, charge);
@@ -154,6 +155,7 @@ impl Engine {
             job,
             task,
             node,
+            sent: now,
             since: now,
             cost,
             charge,
@@ -169,7 +171,7 @@ impl Engine {
             self.timers.set_by(Timer::Overdue(job), at);
         }
         let is_new = run.hold(node, NodeCounts::default());
-        let sends_ahead = run.sends_ahead();
+        let sends_ahead = run.sends_ahead().is_some();
         self.attempts.insert(attempt, record);
         if sends_ahead {
             self.ahead.insert(node);

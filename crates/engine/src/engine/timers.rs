@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Pause(NodeId),
     /// A node has been at work in silence for long.
     Silence(NodeId),
+    /// A node may be sent a task ahead.
+    Ahead(NodeId),
     /// The first of a job's attempts may be overdue.
     Overdue(JobId),
     /// A job's time may be up.

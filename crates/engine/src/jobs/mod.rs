@@ -44,12 +44,14 @@ pub struct Workbench<'a> {
     pub models: &'a inference::Models,
     /// What trials of tuning share; without it each makes its own.
     pub stocks: Option<&'a tuning::Stocks>,
+    /// What was learnt from streams last; without it nothing is kept from one task to the next.
+    pub changes: Option<&'a stream::Changes>,
 }
 
 impl<'a> Workbench<'a> {
     /// Of somebody without a name or a clock.
     pub fn bare(keep_going: &'a dyn Fn() -> bool, models: &'a inference::Models) -> Self {
-        Self { keep_going, clock: &|| 0.0, node: "", models, stocks: None }
+        Self { keep_going, clock: &|| 0.0, node: "", models, stocks: None, changes: None }
     }
 }
 
@@ -168,13 +170,16 @@ pub trait Job: Send {
     fn take_ready(&mut self, room: usize) -> Vec<TaskSpec>;
 
     /// A task is about to be sent, and nobody is at it: what it is by now, if it has changed since it was handed out.
-    fn begins(&mut self, _task: TaskId) -> Option<TaskSpec> {
+    /// `behind` are the tasks of the job that its node is at, in the order in which they were sent; told only if any are
+    /// sent ahead.
+    fn begins(&mut self, _task: TaskId, _behind: &[TaskId]) -> Option<TaskSpec> {
         None
     }
 
-    /// Whether nodes get a task of it ahead while they are at another, so that they need not wait for the next.
-    fn sends_ahead(&self) -> bool {
-        false
+    /// Nodes get the next task while they are at another, so that they need not wait for it, if tasks take no longer than
+    /// this; `None`: they do not.
+    fn sends_ahead(&self) -> Option<Duration> {
+        None
     }
 
     /// How many more tasks it could hand out now if there were room for them.

@@ -115,7 +115,7 @@ pub fn run_from(
             ready.extend(job.take_ready(1));
         }
         let task: TaskSpec = ready.pop_front().ok_or(LocalError::NoEnd)?;
-        let task = job.begins(task.id).unwrap_or(task);
+        let task = job.begins(task.id, &[]).unwrap_or(task);
         effects.extend(doing.task(&mut *job, &task)?);
     }
 }

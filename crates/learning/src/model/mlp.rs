@@ -113,6 +113,19 @@ impl<T: Real> Mlp<T> {
         Ok(change)
     }
 
+    /// Adds so many times a change, in double precision, and rounds each sum once.
+    ///
+    /// # Errors
+    /// The shapes differ, or a sum leaves the range of numbers; the model is of no use then.
+    pub fn add_times(&mut self, factor: f64, change: &Mlp<f32>) -> Result<(), ModelError> {
+        self.same_shape(change)?;
+        for (sum, matrix) in self.layers.iter_mut().zip(&change.layers) {
+            let add = |sum: &mut T, &x: &f32| *sum = T::from_f64(sum.to_f64() + factor * f64::from(x));
+            ndarray::Zip::from(sum).and(matrix).for_each(add);
+        }
+        self.check_finite()
+    }
+
     /// The same model in the other kind of number, each weight rounded to the nearest.
     ///
     /// # Errors
@@ -154,18 +167,6 @@ impl<T: Real> Mlp<T> {
 }
 
 impl Mlp<f64> {
-    /// Adds so many times a change.
-    ///
-    /// # Errors
-    /// The shapes differ, or a sum leaves the range of numbers.
-    pub fn add_times(&mut self, factor: f64, change: &Mlp<f32>) -> Result<(), ModelError> {
-        self.same_shape(change)?;
-        for (sum, matrix) in self.layers.iter_mut().zip(&change.layers) {
-            ndarray::Zip::from(sum).and(matrix).for_each(|sum, &x| *sum += factor * f64::from(x));
-        }
-        self.check_finite()
-    }
-
     /// Divides all by this.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ struct Hearing {
     /// Tasks to hand out, and those that were.
     tasks: u32,
     handed_out: u32,
-    /// Those whose specification was made anew when they were sent.
-    begun: Vec<u32>,
+    /// Those that take longer are not sent ahead.
+    longest: Duration,
 }
 
 impl Job for Hearing {
@@ -26,13 +26,13 @@ impl Job for Hearing {
         (first..self.handed_out).map(spec).collect()
     }
 
-    fn begins(&mut self, task: TaskId) -> Option<TaskSpec> {
-        self.begun.push(task.shard);
-        Some(TaskSpec { parameters: format!("after {}", self.done), ..spec(task.shard) })
+    fn begins(&mut self, task: TaskId, behind: &[TaskId]) -> Option<TaskSpec> {
+        let behind: Vec<u32> = behind.iter().map(|task| task.shard).collect();
+        Some(TaskSpec { parameters: format!("after {}, behind {behind:?}", self.done), ..spec(task.shard) })
     }
 
-    fn sends_ahead(&self) -> bool {
-        true
+    fn sends_ahead(&self) -> Option<Duration> {
+        Some(self.longest)
     }
 
     fn unmade(&self) -> u64 {
@@ -91,8 +91,12 @@ fn spec(shard: u32) -> TaskSpec {
 }
 
 fn bench(policy: &str, nodes: u32, tasks: u32) -> Bench {
-    let mut bench = Bench::new(policy, nodes);
-    let work = Box::new(Hearing { tasks, ..Hearing::default() });
+    let bench = Bench::new(policy, nodes);
+    bench_of(bench, Hearing { tasks, longest: Duration::from_millis(5), ..Hearing::default() })
+}
+
+fn bench_of(mut bench: Bench, work: Hearing) -> Bench {
+    let work = Box::new(work);
     bench.tell(Event::Submit { job: JOB, work, order: order(None) });
     bench
 }
@@ -251,11 +255,37 @@ fn a_long_task_is_not_sent_ahead() {
 }
 
 #[test]
+fn a_long_task_is_sent_ahead_when_a_slot_is_about_to_be_free() {
+    let work = Hearing { tasks: 40, longest: Duration::MAX, ..Hearing::default() };
+    let mut bench = bench_of(Bench::new("load-balancing", 1), work);
+    let (mut attempt, ..) = bench.next();
+    bench.wait(60);
+    bench.end(attempt, done(b""));
+    for number in 1..20 {
+        // It is the one that was sent ahead, but for the first time.
+        if number == 1 {
+            (attempt, ..) = bench.next();
+        }
+        bench.wait(39);
+        assert!(bench.dispatched.is_empty(), "{number}: too early");
+        bench.wait(1);
+        let (ahead, _, task) = bench.next();
+        let (spec, _) = bench.engine.jobs[&JOB].open(task).expect("open");
+        assert_eq!(spec.parameters, format!("after {number}, behind [{number}]"));
+        bench.wait(20);
+        assert!(bench.dispatched.is_empty(), "one is enough");
+        bench.end(attempt, done(b""));
+        attempt = ahead;
+    }
+}
+
+#[test]
 fn what_was_sent_ahead_goes_elsewhere_when_its_node_does() {
     let mut bench = bench("round-robin", 1, 30);
     let (attempt, ..) = bench.next();
-    bench.now = ms(5);
+    bench.now = ms(2);
     bench.end(attempt, done(b""));
+    bench.wait(1);
     let at_work: Vec<_> = bench.dispatched.drain(..).collect();
     assert_eq!(at_work.len(), 2);
     for (attempt, ..) in &at_work {

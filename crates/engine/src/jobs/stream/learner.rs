@@ -110,6 +110,11 @@ impl Learner {
         Ok(())
     }
 
+    /// See [`Outer::adds`].
+    pub(super) fn adds(&self) -> Option<f64> {
+        self.outer.adds()
+    }
+
     /// How many changes wait.
     pub(super) fn changes(&self) -> u32 {
         self.company.as_ref().map_or(0, |company| company.changes)

@@ -4,6 +4,8 @@
 //! What is saved says which tasks are in the model. What was not saved is done again, so that each mini-batch counts once
 //! in whatever is told.
 
+mod behind;
+mod flight;
 mod learner;
 mod measured;
 mod order;
@@ -16,9 +18,10 @@ mod task;
 mod units;
 mod words;
 
+pub use behind::{Behind, Changes};
 pub use request::{QueueSource, Source, StreamRequest};
 pub use staleness::{STALENESS, Staleness, StalenessRow};
-pub use task::StreamTask;
+pub use task::{StreamMetrics, StreamTask};
 
 use super::training::TrainingMetrics;
 use super::{
@@ -27,11 +30,12 @@ use super::{
 };
 use crate::model::{Measured, Mlp, Model, Place, Shape};
 use crate::types::{Round, TaskId};
+use flight::{Answer, Before, Flight, Out};
 use learner::Learner;
 use measured::Measures;
 use queue::Queue;
 use seen::Seen;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use units::Units;
 
@@ -56,12 +60,9 @@ enum Stream {
     Updates(u64),
 }
 
-/// A task that a node has or is to have.
-struct Out {
-    unit: u64,
-    /// The version that it starts from.
-    base: u64,
-}
+/// A longer task is not sent ahead if the node cannot begin with its own last change: it would learn from an older model for
+/// the sake of a short way to the coordinator and back.
+const LONGEST_AHEAD: Duration = Duration::from_millis(5);
 
 /// A task whose change is with the learner, but in no version yet.
 struct Taken {
@@ -82,7 +83,7 @@ struct StreamJob {
     next: u64,
     /// Tasks whose change was too stale.
     again: BTreeSet<u64>,
-    out: BTreeMap<TaskId, Out>,
+    flight: Flight,
     taken: Vec<Taken>,
     seen: Seen,
     figures: StreamFigures,
@@ -127,7 +128,7 @@ impl StreamJob {
             done: Units::default(),
             next: 0,
             again: BTreeSet::new(),
-            out: BTreeMap::new(),
+            flight: Flight::default(),
             taken: Vec::new(),
             seen: Seen::default(),
             figures: StreamFigures::default(),
@@ -216,26 +217,37 @@ impl StreamJob {
         }
     }
 
-    /// The task as a node gets it, with the newest version.
-    fn spec(&self, unit: Unit) -> TaskSpec {
-        let Unit { id, first_row, rows, first_batch, epoch, mut inputs } = unit;
+    /// A task as a node gets it, with the newest version; `None` if there is none of this number.
+    fn hand_out(&mut self, number: u64, behind: Vec<Before>) -> Option<TaskSpec> {
+        let Unit { id, first_row, rows, first_batch, epoch, mut inputs } = self.unit(number)?;
         let share = |batch: u64| self.batches().map_or(0.0, |all| (batch as f64 / all as f64).min(1.0));
         let last = first_batch + rows.div_ceil(self.request.batch());
         let stream = u64::from(id.round.0) << 32 | u64::from(id.shard);
         let place = Place { from: share(first_batch), to: share(last), seed: self.request.seed, stream };
-        let task = StreamTask { learning: self.request.learning(), place, first_row, rows, epoch };
+        let names = || behind.iter().map(|before| before.name.clone()).collect();
+        let told = self.carries().filter(|_| !behind.is_empty()).map(|times| Behind { tasks: names(), times });
+        let task = StreamTask { learning: self.request.learning(), place, first_row, rows, epoch, behind: told };
         inputs.push(TaskInput::Made(self.learner.for_tasks()));
-        TaskSpec {
+        // Numbers and names can be written.
+        let parameters = serde_json::to_string(&task).unwrap_or_default();
+        let base = self.learner.number;
+        let (told, given) = (parameters.clone(), inputs.clone());
+        self.flight.begins(id, Out { unit: number, base, behind, parameters: told, inputs: given });
+        Some(TaskSpec {
             id,
             kind: KIND.name,
-            // Numbers and names can be written.
-            parameters: serde_json::to_string(&task).unwrap_or_default(),
+            parameters,
             inputs,
             // Forward, backward, gradient: two operations each for a weight and a row.
             cost: 6.0 * self.learner.weights.shape().parameters() as f64 * rows as f64,
             for_originals: false,
             queries: 0,
-        }
+        })
+    }
+
+    /// How many times a node may add its own change before it is in a version, if that is what will become of it.
+    fn carries(&self) -> Option<f64> {
+        self.learner.adds().filter(|_| self.request.publish_every == 1)
     }
 
     /// The next task to hand out, if there is one.
@@ -253,8 +265,8 @@ impl StreamJob {
     }
 
     /// Checks an answer to a task of so many rows.
-    fn read(&self, output: &TaskOutput, rows: u64) -> Result<(Mlp<f32>, TrainingMetrics), BadAnswer> {
-        let metrics: TrainingMetrics = serde_json::from_str(&output.metrics)
+    fn read(&self, output: &TaskOutput, rows: u64) -> Result<(Mlp<f32>, StreamMetrics), BadAnswer> {
+        let metrics: StreamMetrics = serde_json::from_str(&output.metrics)
             .map_err(|e| BadAnswer(format!("its metrics cannot be read: {e}")))?;
         let change = Model::from_flat(&output.bytes)
             .map_err(|e| BadAnswer(format!("its weights cannot be used: {e}")))?
@@ -264,17 +276,36 @@ impl StreamJob {
             return Err(BadAnswer(format!("its weights are of shape {}, not {expected}", change.shape())));
         }
         let most = if self.corpus.classes.is_empty() { f64::MAX } else { 1.0 };
-        if !(0.0..=most).contains(&metrics.training_error) || metrics.rows != rows {
-            let TrainingMetrics { training_error, rows, .. } = metrics;
+        if !(0.0..=most).contains(&metrics.learnt.training_error) || metrics.learnt.rows != rows {
+            let TrainingMetrics { training_error, rows, .. } = metrics.learnt;
             return Err(BadAnswer(format!("it claims an error of {training_error} on {rows} rows")));
         }
         Ok((change, metrics))
     }
 
+    fn take(&mut self, answer: Answer) -> Vec<Effect> {
+        let missed = answer.missed(self.learner.number);
+        let Answer { unit, rows, change, metrics, .. } = answer;
+        match self.request.staleness.weight(missed) {
+            Some(weight) => {
+                if let Err(e) = self.learner.take(&change, weight, rows) {
+                    return vec![Effect::Failed { reason: format!("a change of {rows} rows: {e}") }];
+                }
+                self.taken.push(Taken { unit, rows, missed });
+                self.measures.learnt(rows, &metrics);
+            }
+            None => {
+                self.figures.stale += 1;
+                self.again.insert(unit);
+            }
+        }
+        self.publish_if_due()
+    }
+
     /// Makes a version if enough changes wait, or no more can come to join them.
     fn publish_if_due(&mut self) -> Vec<Effect> {
         // Nothing is out, and nothing is left to hand out.
-        let idle = self.out.is_empty() && self.done.count() + self.taken.len() as u64 >= self.units();
+        let idle = self.flight.is_empty() && self.done.count() + self.taken.len() as u64 >= self.units();
         let changes = self.learner.changes();
         if changes >= self.request.publish_every || changes > 0 && idle { self.publish() } else { Vec::new() }
     }
@@ -286,6 +317,7 @@ impl StreamJob {
         }
         for Taken { unit, rows, missed } in std::mem::take(&mut self.taken) {
             self.done.add(unit);
+            self.flight.is_in(unit);
             if let Stream::Queue(queue) = &mut self.stream {
                 queue.learnt(unit, rows);
             }
@@ -312,22 +344,20 @@ impl Job for StreamJob {
         while ready.len() < room && !self.time_is_up {
             let Some(number) = self.next_unit() else { break };
             // Those that were handed out are there.
-            let Some(unit) = self.unit(number) else { continue };
-            self.out.insert(unit.id, Out { unit: number, base: self.learner.number });
-            ready.push(self.spec(unit));
+            ready.extend(self.hand_out(number, Vec::new()));
         }
         ready
     }
 
-    fn begins(&mut self, task: TaskId) -> Option<TaskSpec> {
-        let out = self.out.get_mut(&task).filter(|out| out.base != self.learner.number)?;
-        out.base = self.learner.number;
-        let unit = out.unit;
-        self.unit(unit).map(|unit| self.spec(unit))
+    fn begins(&mut self, task: TaskId, behind: &[TaskId]) -> Option<TaskSpec> {
+        let behind = if self.carries().is_some() { self.flight.before(behind) } else { Vec::new() };
+        let out = self.flight.get(task)?;
+        let is_as_handed_out = out.base == self.learner.number && behind.is_empty() && out.behind.is_empty();
+        if is_as_handed_out { None } else { self.hand_out(out.unit, behind) }
     }
 
-    fn sends_ahead(&self) -> bool {
-        true
+    fn sends_ahead(&self) -> Option<Duration> {
+        Some(if self.carries().is_some() { Duration::MAX } else { LONGEST_AHEAD })
     }
 
     fn unmade(&self) -> u64 {
@@ -335,23 +365,15 @@ impl Job for StreamJob {
     }
 
     fn complete(&mut self, task: TaskId, output: &TaskOutput) -> Result<Vec<Effect>, BadAnswer> {
-        let at_work = self.out.get(&task).and_then(|out| Some((out.unit, out.base, self.unit(out.unit)?.rows)));
-        let Some((unit, base, rows)) = at_work else { return Err(BadAnswer(format!("{task} is not at work"))) };
-        let (change, metrics) = self.read(output, rows)?;
-        let missed = self.learner.number - base;
-        match self.request.staleness.weight(missed) {
-            Some(weight) => {
-                self.learner.take(&change, weight, rows).map_err(|e| BadAnswer(e.to_string()))?;
-                self.taken.push(Taken { unit, rows, missed });
-                self.measures.learnt(rows, &metrics);
-            }
-            None => {
-                self.figures.stale += 1;
-                self.again.insert(unit);
-            }
+        let at_work = self.flight.get(task).and_then(|out| Some(self.unit(out.unit)?.rows));
+        let Some(rows) = at_work else { return Err(BadAnswer(format!("{task} is not at work"))) };
+        let (change, StreamMetrics { learnt: metrics, behind: had }) = self.read(output, rows)?;
+        self.flight.answered(task, &had, rows, change, metrics);
+        let mut effects = Vec::new();
+        while let Some(answer) = self.flight.next_answer() {
+            effects.extend(self.take(answer));
         }
-        self.out.remove(&task);
-        Ok(self.publish_if_due())
+        Ok(effects)
     }
 
     fn evaluated(&mut self, round: Round, measured: &Measured) -> Vec<Effect> {

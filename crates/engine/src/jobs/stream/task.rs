@@ -1,5 +1,6 @@
 //! Owns the node's side: some mini-batches of the stream and a version of the model become the change of its weights.
 
+use super::behind::{self, Behind};
 use super::order::Order;
 use crate::data::Part;
 use crate::data::shared::Blob;
@@ -25,6 +26,20 @@ pub struct StreamTask {
     /// The epoch whose order counts, from 0: all rows of the data, by the job's seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u32>,
+    /// What the node has learnt since that version, and begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
+}
+
+/// How a task went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StreamMetrics {
+    /// As of any training.
+    #[serde(flatten)]
+    pub learnt: TrainingMetrics,
+    /// Which changes of [`StreamTask::behind`] it began with, by their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<usize>,
 }
 
 /// Does a task: inputs are data sets and then the model, the output is the change of the weights.
@@ -33,24 +48,37 @@ pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench)
     let Some((model, sets)) = inputs.split_last().filter(|(_, sets)| !sets.is_empty()) else {
         return Err(impossible("inputs", &format!("{} given, not rows and a model", inputs.len())));
     };
-    let before = Model::from_flat(model.bytes()).map_err(|e| impossible("model", &e))?;
-    let dataset = |set: &Arc<Blob>| set.dataset(before.classes()).map_err(|e| impossible("rows", &e));
+    let model = Model::from_flat(model.bytes()).map_err(|e| impossible("model", &e))?;
+    let classes = model.classes();
+    let Model { weights: mut before, form, .. } = model;
+    let dataset = |set: &Arc<Blob>| set.dataset(classes).map_err(|e| impossible("rows", &e));
     let sets = sets.iter().map(dataset).collect::<Result<Vec<_>, _>>()?;
     let part = rows(&task, sets)?;
     task.learning.check().map_err(|e| impossible("parameters", &e))?;
-    let mut after = before.weights.clone();
-    let learned = model::learn(&mut after, &before.form, &part, &task.learning, &task.place, workbench.keep_going)
+    let behind = match (workbench.changes, &task.behind) {
+        (Some(changes), Some(behind)) => {
+            changes.add(&mut before, behind).map_err(|e| impossible("changes before it", &e))?
+        }
+        _ => Vec::new(),
+    };
+    let mut after = before.clone();
+    let learned = model::learn(&mut after, &form, &part, &task.learning, &task.place, workbench.keep_going)
         .map_err(failed)?;
-    let metrics = TrainingMetrics {
+    let learnt = TrainingMetrics {
         training_error: learned.error,
         rows: task.rows,
         epochs: task.learning.epochs,
         loss: Some(learned.loss),
     };
+    let metrics = StreamMetrics { learnt, behind };
     let metrics = serde_json::to_string(&metrics).map_err(|e| impossible("metrics", &e))?;
-    let change = after.minus(&before.weights).map_err(|e| impossible("weights", &e))?;
-    let form = Form { inputs: None, ..before.form };
-    Ok(TaskOutput { bytes: form.to_flat(&change), metrics })
+    let change = after.minus(&before).map_err(|e| impossible("weights", &e))?;
+    let form = Form { inputs: None, ..form };
+    let bytes = form.to_flat(&change);
+    if let Some(changes) = workbench.changes {
+        changes.keep(behind::name(parameters, inputs.iter().map(|input| input.digest())), Arc::new(change));
+    }
+    Ok(TaskOutput { bytes, metrics })
 }
 
 fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part, TaskError> {

@@ -49,6 +49,10 @@ fn worth(error: f64) -> Measured {
 }
 
 fn truly(spec: &TaskSpec) -> TaskOutput {
+    truly_after(spec, None)
+}
+
+fn truly_after(spec: &TaskSpec, changes: Option<&Changes>) -> TaskOutput {
     let corpus = corpus();
     let find = |input: &TaskInput| match input {
         TaskInput::Shard { digest, .. } => {
@@ -57,7 +61,9 @@ fn truly(spec: &TaskSpec) -> TaskOutput {
         TaskInput::Made(blob) => blob.clone(),
     };
     let inputs: Vec<_> = spec.inputs.iter().map(find).collect();
-    task::run(&spec.parameters, &inputs, &Workbench::bare(&|| true, &Models::new(0))).expect("an answer")
+    let models = Models::new(0);
+    let workbench = Workbench { changes, ..Workbench::bare(&|| true, &models) };
+    task::run(&spec.parameters, &inputs, &workbench).expect("an answer")
 }
 
 /// A change that adds 1 to each bias, which begins at 0: they count the changes that are in the model.
@@ -71,6 +77,12 @@ fn answer(spec: &TaskSpec) -> TaskOutput {
     let task: StreamTask = serde_json::from_str(&spec.parameters).unwrap();
     let metrics = format!(r#"{{"training_error": 0.5, "rows": {}, "epochs": 1, "loss": 1.5}}"#, task.rows);
     TaskOutput { bytes: Form::default().to_flat(&counted()), metrics }
+}
+
+/// The same of a node that began with the changes at these places.
+fn answer_after(spec: &TaskSpec, places: &str) -> TaskOutput {
+    let TaskOutput { bytes, metrics } = answer(spec);
+    TaskOutput { bytes, metrics: metrics.replace('}', &format!(r#", "behind": {places}}}"#)) }
 }
 
 fn bias(job: &StreamJob) -> f32 {
@@ -171,6 +183,81 @@ fn one_node_that_is_up_to_date_is_plain_descent() {
     }
 }
 
+/// Does a job to its end with one node that has the next task before it is done with one; the sum of what it missed.
+fn with_one_ahead(job: &mut StreamJob) -> u64 {
+    let changes = Changes::new(1 << 20);
+    let mut at_work = job.take_ready(1).pop();
+    while let Some(task) = at_work {
+        let next = job.take_ready(1).pop().map(|next| job.begins(next.id, &[task.id]).unwrap_or(next));
+        job.complete(task.id, &truly_after(&task, Some(&changes))).expect("a good answer");
+        at_work = next;
+    }
+    job.missed
+}
+
+#[test]
+fn a_node_that_begins_with_its_own_last_change_misses_nothing() {
+    let mut plain = job("");
+    straight(&mut plain, truly);
+    let mut ahead = job("");
+    assert_eq!(with_one_ahead(&mut ahead), 0);
+    assert_eq!(ahead.learner.weights, plain.learner.weights, "to the last bit");
+    let half = r#", "outer": {"name": "average", "rate": 0.5}"#;
+    let (mut plain, mut ahead) = (job(half), job(half));
+    straight(&mut plain, truly);
+    assert_eq!(with_one_ahead(&mut ahead), 0);
+    assert_eq!(ahead.learner.weights, plain.learner.weights);
+}
+
+#[test]
+fn a_node_does_not_guess_what_becomes_of_its_change() {
+    for more in [r#", "outer": {"name": "nesterov"}"#, r#", "publish_every": 2"#] {
+        let mut job = job(more);
+        assert_eq!(job.sends_ahead(), Some(LONGEST_AHEAD));
+        assert!(with_one_ahead(&mut job) > 0, "{more}");
+    }
+    assert_eq!(job("").sends_ahead(), Some(Duration::MAX));
+}
+
+#[test]
+fn an_answer_that_overtakes_another_of_its_node_waits_for_it() {
+    let mut plain = job("");
+    straight(&mut plain, truly);
+    let (mut job, changes) = (job(""), Changes::new(1 << 20));
+    for _ in 0..5 {
+        let first = job.take_ready(1).pop().expect("a task");
+        let behind = |job: &mut StreamJob| {
+            let task = job.take_ready(1).pop().expect("a task");
+            job.begins(task.id, &[first.id]).expect("made anew")
+        };
+        let second = behind(&mut job);
+        let [of_first, of_second] = [&first, &second].map(|task| truly_after(task, Some(&changes)));
+        assert!(job.complete(second.id, &of_second).expect("a good answer").is_empty());
+        assert!(job.complete(second.id, &of_second).is_err(), "it counts once");
+        // The node is still at the first, for all that is known.
+        let third = behind(&mut job);
+        let of_third = truly_after(&third, Some(&changes));
+        job.complete(third.id, &of_third).expect("a good answer");
+        job.complete(first.id, &of_first).expect("a good answer");
+    }
+    assert_eq!((job.missed, job.flight.is_empty(), job.done.count()), (0, true, 15));
+    assert_eq!(job.learner.weights, plain.learner.weights, "to the last bit");
+}
+
+#[test]
+fn only_changes_that_a_node_had_count_as_its_own() {
+    let mut job = job("");
+    let [first, second, third] = job.take_ready(3).try_into().unwrap();
+    let second = job.begins(second.id, &[first.id]).expect("it has one before it");
+    let third = job.begins(third.id, &[first.id]).expect("it has one before it");
+    job.complete(first.id, &answer(&first)).unwrap();
+    job.complete(second.id, &answer_after(&second, "[0, 0, 7]")).unwrap();
+    assert_eq!(job.missed, 0);
+    // This one had none of the two.
+    job.complete(third.id, &answer(&third)).unwrap();
+    assert_eq!(job.missed, 2);
+}
+
 #[test]
 fn changes_count_by_their_staleness_and_the_oldest_not_at_all() {
     let mut job = job(r#", "staleness": {"rule": "poly", "a": 1.0, "bound": 2}"#);
@@ -192,15 +279,15 @@ fn changes_count_by_their_staleness_and_the_oldest_not_at_all() {
 fn a_task_starts_from_the_version_of_the_moment_when_it_is_sent() {
     let mut job = job("");
     let tasks = job.take_ready(2);
-    assert!(job.begins(tasks[0].id).is_none(), "nothing has changed");
+    assert!(job.begins(tasks[0].id, &[]).is_none(), "nothing has changed");
     job.complete(tasks[0].id, &answer(&tasks[0])).unwrap();
-    let late = job.begins(tasks[1].id).expect("a newer version");
+    let late = job.begins(tasks[1].id, &[]).expect("a newer version");
     let TaskInput::Made(model) = late.inputs.last().unwrap() else { panic!("a model") };
     let model = Model::from_flat(model.bytes()).unwrap();
     assert_eq!(model.weights.layers()[0][[0, 0]], 1.0);
     job.complete(late.id, &answer(&late)).unwrap();
     assert_eq!(job.stream().unwrap().mean_staleness, 0.0);
-    assert!(job.begins(tasks[1].id).is_none());
+    assert!(job.begins(tasks[1].id, &[]).is_none());
 }
 
 #[test]
@@ -471,6 +558,11 @@ impl World {
         }
     }
 
+    /// The tasks at work, without one.
+    fn ids_but(&self, task: TaskId) -> Vec<TaskId> {
+        self.at_work.iter().map(|at_work| at_work.id).filter(|id| *id != task).collect()
+    }
+
     fn save(&mut self) {
         self.job.before_save();
         self.saved = Some(self.job.save());
@@ -478,14 +570,21 @@ impl World {
 
     fn happens(&mut self, chance: &Chance) {
         match *chance {
-            Chance::Take => self.at_work.extend(self.job.take_ready(1)),
+            Chance::Take => {
+                for task in self.job.take_ready(1) {
+                    let fresh = self.job.begins(task.id, &self.ids_but(task.id));
+                    self.at_work.push(fresh.unwrap_or(task));
+                }
+            }
             Chance::Answer(at) if at < self.at_work.len() => {
                 let task = self.at_work.swap_remove(at);
-                self.effects.extend(self.job.complete(task.id, &answer(&task)).expect("a good answer"));
+                // It claims to have begun with every second of those before it.
+                let answer = answer_after(&task, "[0, 2, 4, 6]");
+                self.effects.extend(self.job.complete(task.id, &answer).expect("a good answer"));
             }
             Chance::Lose(at) if at < self.at_work.len() => {
                 let id = self.at_work[at].id;
-                if let Some(fresh) = self.job.begins(id) {
+                if let Some(fresh) = self.job.begins(id, &self.ids_but(id)) {
                     self.at_work[at] = fresh;
                 }
             }

@@ -24,4 +24,8 @@ impl Rule<0> for Average {
     fn next(&self, _: u64, _: [f64; 0], change: f64) -> ([f64; 0], f64) {
         ([], self.rate * change)
     }
+
+    fn adds(&self) -> Option<f64> {
+        Some(self.rate)
+    }
 }

@@ -15,6 +15,11 @@ pub(super) trait Rule<const N: usize>: Send {
     /// were before it, if the rule counts them, else 0.
     fn next(&self, step: u64, moments: [f64; N], change: f64) -> ([f64; N], f64);
 
+    /// See [`Outer::adds`].
+    fn adds(&self) -> Option<f64> {
+        None
+    }
+
     /// Whether what it does depends on how many rounds there were.
     fn counts(&self) -> bool {
         false
@@ -80,6 +85,10 @@ impl<R: Rule<N>, const N: usize> Outer for Elementwise<R, N> {
             }
             other => other,
         })
+    }
+
+    fn adds(&self) -> Option<f64> {
+        self.rule.adds()
     }
 
     fn state(&self) -> OuterState {

@@ -29,6 +29,12 @@ pub trait Outer: Send {
     /// of numbers. The moments are then as they were.
     fn step(&mut self, before: &Mlp<f32>, change: &Mlp<f64>) -> Result<Mlp<f32>, ModelError>;
 
+    /// The factor, if all that it does is to add the change so many times: then everybody who knows the change can tell
+    /// what comes of it.
+    fn adds(&self) -> Option<f64> {
+        None
+    }
+
     /// All that it keeps between rounds.
     fn state(&self) -> OuterState;
 
