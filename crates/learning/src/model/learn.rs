@@ -358,6 +358,6 @@ impl<T: Real> Steps<T> {
                 self.optimizer.step(self.path, stretch);
             }
         }
-        network.moved();
+        T::moved(self.path, network);
     }
 }

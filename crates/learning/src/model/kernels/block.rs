@@ -6,7 +6,7 @@ use super::super::real::Real;
 use super::bend::{Dropout, bend, drop_out};
 use super::entropy::{Goal, signals};
 use super::lanes::Lanes;
-use super::network::{BLOCK, Network, padded};
+use super::network::{BLOCK, Network, moved, padded};
 use super::softmax::{TOGETHER, error_signals};
 use super::tile::{Finish, Product, Start, add_rows, add_scaled, product};
 
@@ -164,7 +164,6 @@ pub(super) fn update<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>, eta: 
         }
         finite &= s.sum(check) == zero;
     }
-    network.fresh = true;
-    network.turn();
+    moved(s, network);
     finite
 }

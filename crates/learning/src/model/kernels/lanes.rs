@@ -14,6 +14,8 @@ pub(super) trait Lanes<T>: Copy {
     const LANES: usize;
     /// Vectors of a group, at most 2.
     const PER_GROUP: usize;
+    /// The side of the squares that are transposed in registers.
+    const SIDE: usize;
     /// Whether there are registers for tiles of eight rows and three vectors.
     const MANY_REGISTERS: bool;
     /// Vectors of half the length, for the last columns; of the same length if there are none.
@@ -33,6 +35,11 @@ pub(super) trait Lanes<T>: Copy {
     /// # Safety
     /// `LANES` elements can be written at `to`.
     unsafe fn store(self, to: *mut T, value: Self::V);
+    /// Writes a square transposed; its rows are so far apart.
+    ///
+    /// # Safety
+    /// `SIDE` rows of `SIDE` elements can be read at `from` and written at `to`, and share no memory.
+    unsafe fn turn(self, from: *const T, step: usize, to: *mut T, to_step: usize);
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`
@@ -67,6 +74,7 @@ macro_rules! portable {
             type V = [$T; $lanes];
             const LANES: usize = $lanes;
             const PER_GROUP: usize = 1;
+            const SIDE: usize = $lanes;
             const MANY_REGISTERS: bool = false;
             type Half = Self;
 
@@ -88,6 +96,16 @@ macro_rules! portable {
             unsafe fn store(self, to: *mut $T, value: Self::V) {
                 // SAFETY: as for `load`.
                 unsafe { to.cast::<Self::V>().write(value) }
+            }
+            #[inline(always)]
+            unsafe fn turn(self, from: *const $T, step: usize, to: *mut $T, to_step: usize) {
+                // SAFETY: the caller vouches for as many rows as there are lanes, each of one vector.
+                unsafe {
+                    let rows: [Self::V; $lanes] = std::array::from_fn(|row| self.load(from.add(row * step)));
+                    for column in 0..$lanes {
+                        self.store(to.add(column * to_step), std::array::from_fn(|row| rows[row][column]));
+                    }
+                }
             }
             #[inline(always)]
             fn add(self, a: Self::V, b: Self::V) -> Self::V {

@@ -102,6 +102,9 @@ pub trait Kernels: Sized {
     /// See `block::learn`.
     #[doc(hidden)]
     fn learn(path: Path, network: &mut Network<Self>, features: &[Self], goal: Goal<'_, Self>, tally: &mut Tally);
+    /// See `network::moved`.
+    #[doc(hidden)]
+    fn moved(path: Path, network: &mut Network<Self>);
     /// See `gather::gather`.
     #[doc(hidden)]
     fn gather(path: Path, rows: &[Row<'_>], columns: usize, standard: &Standard<Self>, to: &mut [Self]);
@@ -202,6 +205,9 @@ macro_rules! kernels {
                     goal: Goal<'_, $T>,
                     tally: &mut Tally
                 ) -> ())
+            }
+            fn moved(path: Path, network: &mut Network<$T>) {
+                on_path!(path, network::moved, (network: &mut Network<$T>) -> ())
             }
             fn gather(path: Path, rows: &[Row<'_>], columns: usize, standard: &Standard<$T>, to: &mut [$T]) {
                 on_path!(path, |s| gather::gather(rows, columns, standard, to), (

@@ -3,6 +3,8 @@
 use super::super::activation::Activation;
 use super::super::mlp::Mlp;
 use super::super::real::Real;
+use super::Path;
+use super::lanes::Lanes;
 
 /// Rows that go forward and backward together: the activations of narrow layers stay in the L1 cache, those of wide
 /// ones in the L2 cache, whose weights are then read less often.
@@ -83,9 +85,6 @@ pub struct Network<T> {
     pub(super) fresh: bool,
 }
 
-/// The side of the squares that are transposed one after the other, in weights: a line of the cache of the smaller kind.
-const SQUARE: usize = 16;
-
 impl<T: Real> Network<T> {
     /// Copies the model, which has this function between its layers.
     pub(in crate::model) fn new(model: &Mlp<T>, activation: Activation) -> Self {
@@ -134,28 +133,8 @@ impl<T: Real> Network<T> {
         let mut real = Aligned::zeros(layers.last().map_or(0, |last| last.step));
         real[..model.outputs()].fill(T::from_f64(1.0));
         let mut network = Self { layers, real, activation, threshold, fresh: true };
-        network.turn();
+        T::moved(Path::detect(), &mut network);
         network
-    }
-
-    /// Renews the transposed copies, square by square: a column of weights is a stride through all of the cache, and a
-    /// square's rows and columns stay there.
-    #[inline(always)]
-    pub(super) fn turn(&mut self) {
-        for layer in self.layers.iter_mut().skip(1) {
-            let (step, turned_step) = (layer.step, padded::<T>(layer.inputs));
-            let weights = &layer.weights[step..];
-            for input in (0..layer.inputs).step_by(SQUARE) {
-                let inputs = SQUARE.min(layer.inputs - input);
-                for output in (0..layer.outputs).step_by(SQUARE) {
-                    for output in output..layer.outputs.min(output + SQUARE) {
-                        let from = weights[input * step + output..].iter().step_by(step);
-                        let to = &mut layer.turned[output * turned_step + input..][..inputs];
-                        to.iter_mut().zip(from).for_each(|(to, &weight)| *to = weight);
-                    }
-                }
-            }
-        }
     }
 
     /// Draws which units the next block leaves out.
@@ -194,12 +173,6 @@ impl<T: Real> Network<T> {
         [0..layer.outputs, layer.step..layer.weights.len()]
     }
 
-    /// To be called when the weights have moved: gradients begin anew.
-    pub(in crate::model) fn moved(&mut self) {
-        self.fresh = true;
-        self.turn();
-    }
-
     /// Copies the weights back into the model they came from.
     pub(in crate::model) fn write_to(&self, model: &mut Mlp<T>) {
         for (layer, matrix) in self.layers.iter().zip(model.layers_mut()) {
@@ -218,5 +191,82 @@ impl<T: Real> Network<T> {
     /// Multiplications and additions a row costs forward, times three: about what a step costs.
     pub(in crate::model) fn work_per_row(&self) -> usize {
         self.layers.iter().map(|layer| layer.weights.len() * 3).sum()
+    }
+}
+
+/// To be called when the weights have moved: gradients begin anew, and the transposed copies are renewed.
+#[inline(always)]
+pub(super) fn moved<T: Real, S: Lanes<T>>(s: S, network: &mut Network<T>) {
+    network.fresh = true;
+    turn(s, &mut network.layers);
+}
+
+/// Renews the transposed copies, square by square.
+#[inline(always)]
+fn turn<T: Real, S: Lanes<T>>(s: S, layers: &mut [Layer<T>]) {
+    for layer in layers.iter_mut().skip(1) {
+        let (inputs, outputs, step, to_step) =
+            (layer.inputs, layer.outputs, layer.step, padded::<T>(layer.inputs));
+        let (from, to) = (&layer.weights[step..], &mut *layer.turned);
+        assert!(
+            inputs * step <= from.len() && outputs * to_step <= to.len() && outputs <= step && inputs <= to_step
+        );
+        let (in_squares, out_squares) = (inputs - inputs % S::SIDE, outputs - outputs % S::SIDE);
+        for input in (0..in_squares).step_by(S::SIDE) {
+            for output in (0..out_squares).step_by(S::SIDE) {
+                let (from, to) = (&from[input * step + output..], &mut to[output * to_step + input..]);
+                // SAFETY: the rows from input to input + SIDE are within inputs, the columns from output to output + SIDE within
+                // outputs, and there is room for all of them, as was asserted; `to` is borrowed for itself.
+                unsafe { s.turn(from.as_ptr(), step, to.as_mut_ptr(), to_step) }
+            }
+        }
+        // What is no whole square: columns on the right of all rows, then the rows below them.
+        let mut one = |input: usize, output: usize| to[output * to_step + input] = from[input * step + output];
+        (0..inputs).for_each(|input| (out_squares..outputs).for_each(|output| one(input, output)));
+        (in_squares..inputs).for_each(|input| (0..out_squares).for_each(|output| one(input, output)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::shape::Shape;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The transposed copies of a model whose weights were moved on this path are those of the plain way.
+    fn turned_as_plain<T: Real>(shape: &[usize], path: Path) {
+        let model = Mlp::<f32>::init(&Shape::new(shape).expect("a shape"), 7);
+        let mut network = Network::new(&model.cast::<T>().expect("small"), Activation::Relu);
+        for layer in &mut network.layers {
+            let step = layer.step;
+            layer.weights[step..]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(place, weight)| *weight = T::from_f64(place as f64));
+            layer.turned.fill(T::from_f64(-1.0));
+        }
+        T::moved(path, &mut network);
+        assert!(network.fresh && network.layers[0].turned.is_empty());
+        for layer in &network.layers[1..] {
+            let to_step = padded::<T>(layer.inputs);
+            for (place, &turned) in layer.turned.iter().enumerate() {
+                let (output, input) = (place / to_step, place % to_step);
+                let inside = input < layer.inputs;
+                let plain =
+                    if inside { layer.weights[(1 + input) * layer.step + output] } else { T::from_f64(-1.0) };
+                assert!(turned == plain, "{shape:?} on {}: {input}, {output}", path.name());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn weights_are_transposed_as_the_plain_way_does(hidden in prop::collection::vec(1..70usize, 1..3), outputs in 1..40usize) {
+            let shape = [&[3], hidden.as_slice(), &[outputs]].concat();
+            for path in Path::available() {
+                turned_as_plain::<f32>(&shape, path);
+                turned_as_plain::<f64>(&shape, path);
+            }
+        }
     }
 }

@@ -42,10 +42,11 @@ macro_rules! intrinsics {
 
 /// What all four have in common: the type, and how memory is read and written.
 macro_rules! memory {
-    ($T:ty, $V:ty, $lanes:expr, $per_group:expr, $many:expr, $Half:ty, $splat:ident, $load:ident, $store:ident) => {
+    ($T:ty, $V:ty, $lanes:expr, $per_group:expr, $side:expr, $many:expr, $Half:ty, $splat:ident, $load:ident, $store:ident) => {
         type V = $V;
         const LANES: usize = $lanes;
         const PER_GROUP: usize = $per_group;
+        const SIDE: usize = $side;
         const MANY_REGISTERS: bool = $many;
         type Half = $Half;
 
@@ -73,7 +74,7 @@ macro_rules! memory {
 }
 
 impl Lanes<f32> for Avx512 {
-    memory!(f32, __m512, 16, 1, true, Avx2<true>, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps);
+    memory!(f32, __m512, 16, 1, 8, true, Avx2<true>, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps);
     intrinsics! {
         add(a, b) = _mm512_add_ps(a, b);
         sub(a, b) = _mm512_sub_ps(a, b);
@@ -87,6 +88,11 @@ impl Lanes<f32> for Avx512 {
             _mm512_castps_si512(p),
             _mm512_slli_epi32::<23>(_mm512_castps_si512(t)),
         ));
+    }
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f32, step: usize, to: *mut f32, to_step: usize) {
+        // SAFETY: the caller vouches for as many elements; the squares are as large.
+        unsafe { Avx2::<true>(()).turn(from, step, to, to_step) }
     }
     #[inline(always)]
     fn sum(self, group: [__m512; 2]) -> f32 {
@@ -109,7 +115,7 @@ impl Lanes<f32> for Avx512 {
 }
 
 impl Lanes<f64> for Avx512 {
-    memory!(f64, __m512d, 8, 1, true, Avx2<true>, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd);
+    memory!(f64, __m512d, 8, 1, 4, true, Avx2<true>, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd);
     intrinsics! {
         add(a, b) = _mm512_add_pd(a, b);
         sub(a, b) = _mm512_sub_pd(a, b);
@@ -123,6 +129,11 @@ impl Lanes<f64> for Avx512 {
             _mm512_castpd_si512(p),
             _mm512_slli_epi64::<52>(_mm512_castpd_si512(t)),
         ));
+    }
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f64, step: usize, to: *mut f64, to_step: usize) {
+        // SAFETY: the caller vouches for as many elements; the squares are as large.
+        unsafe { Avx2::<true>(()).turn(from, step, to, to_step) }
     }
     #[inline(always)]
     fn sum(self, group: [__m512d; 2]) -> f64 {
@@ -145,7 +156,7 @@ impl Lanes<f64> for Avx512 {
 }
 
 impl<const MANY: bool> Lanes<f32> for Avx2<MANY> {
-    memory!(f32, __m256, 8, 2, MANY, Self, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps);
+    memory!(f32, __m256, 8, 2, 8, MANY, Self, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps);
     intrinsics! {
         add(a, b) = _mm256_add_ps(a, b);
         sub(a, b) = _mm256_sub_ps(a, b);
@@ -159,6 +170,32 @@ impl<const MANY: bool> Lanes<f32> for Avx2<MANY> {
             _mm256_castps_si256(p),
             _mm256_slli_epi32::<23>(_mm256_castps_si256(t)),
         ));
+    }
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f32, step: usize, to: *mut f32, to_step: usize) {
+        // SAFETY: a value of this type is the proof that the processor has these instructions; the caller vouches for eight
+        // rows of eight elements at both ends.
+        unsafe {
+            // Halves of two rows, four apart, in one vector: what is left to do stays within halves.
+            let halves = |row: usize, column: usize| {
+                let low = _mm256_castps128_ps256(_mm_loadu_ps(from.add(row * step + column)));
+                _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from.add((row + 4) * step + column)))
+            };
+            for column in [0, 4] {
+                let rows: [__m256; 4] = std::array::from_fn(|row| halves(row, column));
+                let low = [_mm256_unpacklo_ps(rows[0], rows[1]), _mm256_unpacklo_ps(rows[2], rows[3])];
+                let high = [_mm256_unpackhi_ps(rows[0], rows[1]), _mm256_unpackhi_ps(rows[2], rows[3])];
+                let columns = [
+                    _mm256_shuffle_ps::<0b01_00_01_00>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0b01_00_01_00>(high[0], high[1]),
+                    _mm256_shuffle_ps::<0b11_10_11_10>(high[0], high[1]),
+                ];
+                for (place, value) in columns.into_iter().enumerate() {
+                    _mm256_storeu_ps(to.add((column + place) * to_step), value);
+                }
+            }
+        }
     }
     #[inline(always)]
     fn sum(self, group: [__m256; 2]) -> f32 {
@@ -183,7 +220,7 @@ impl<const MANY: bool> Lanes<f32> for Avx2<MANY> {
 }
 
 impl<const MANY: bool> Lanes<f64> for Avx2<MANY> {
-    memory!(f64, __m256d, 4, 2, MANY, Self, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd);
+    memory!(f64, __m256d, 4, 2, 4, MANY, Self, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd);
     intrinsics! {
         add(a, b) = _mm256_add_pd(a, b);
         sub(a, b) = _mm256_sub_pd(a, b);
@@ -197,6 +234,22 @@ impl<const MANY: bool> Lanes<f64> for Avx2<MANY> {
             _mm256_castpd_si256(p),
             _mm256_slli_epi64::<52>(_mm256_castpd_si256(t)),
         ));
+    }
+    #[inline(always)]
+    unsafe fn turn(self, from: *const f64, step: usize, to: *mut f64, to_step: usize) {
+        // SAFETY: a value of this type is the proof that the processor has these instructions; the caller vouches for four
+        // rows of four elements at both ends.
+        unsafe {
+            let halves = |row: usize, column: usize| {
+                let low = _mm256_castpd128_pd256(_mm_loadu_pd(from.add(row * step + column)));
+                _mm256_insertf128_pd::<1>(low, _mm_loadu_pd(from.add((row + 2) * step + column)))
+            };
+            for column in [0, 2] {
+                let rows: [__m256d; 2] = std::array::from_fn(|row| halves(row, column));
+                _mm256_storeu_pd(to.add(column * to_step), _mm256_unpacklo_pd(rows[0], rows[1]));
+                _mm256_storeu_pd(to.add((column + 1) * to_step), _mm256_unpackhi_pd(rows[0], rows[1]));
+            }
+        }
     }
     #[inline(always)]
     fn sum(self, group: [__m256d; 2]) -> f64 {
