@@ -212,10 +212,14 @@ fn turn<T: Real, S: Lanes<T>>(s: S, layers: &mut [Layer<T>]) {
             inputs * step <= from.len() && outputs * to_step <= to.len() && outputs <= step && inputs <= to_step
         );
         let (in_squares, out_squares) = (inputs - inputs % S::SIDE, outputs - outputs % S::SIDE);
-        for input in (0..in_squares).step_by(S::SIDE) {
-            for output in (0..out_squares).step_by(S::SIDE) {
+        // A line of the cache is written by squares that follow each other.
+        let line = GROUP / size_of::<T>();
+        let lines = (0..in_squares).step_by(line);
+        let squares = lines.flat_map(|input| (0..out_squares).step_by(S::SIDE).map(move |output| (input, output)));
+        for (first, output) in squares {
+            for input in (first..in_squares.min(first + line)).step_by(S::SIDE) {
                 let (from, to) = (&from[input * step + output..], &mut to[output * to_step + input..]);
-                // SAFETY: the rows from input to input + SIDE are within inputs, the columns from output to output + SIDE within
+                // SAFETY: rows from input to input + SIDE are within inputs, columns from output to output + SIDE within
                 // outputs, and there is room for all of them, as was asserted; `to` is borrowed for itself.
                 unsafe { s.turn(from.as_ptr(), step, to.as_mut_ptr(), to_step) }
             }
