@@ -6,8 +6,8 @@ use super::recipes::Recipe;
 use super::streaming::StreamingOptions;
 use super::training::{Training, wrong};
 use super::{Failure, Run, output};
-use crate::client::feed::{self, Fed, QueueOrder, Survey};
-use crate::client::{self, Submitted, Work};
+use crate::client::feed::{self, Fed, Survey};
+use crate::client::{self, Order, Submitted, Work};
 use crate::data::Classes;
 use crate::ingest;
 use crate::jobs::stream::{QueueSource, Source};
@@ -146,8 +146,8 @@ impl Run for Feed {
         if let Source::Queue(source) = &mut request.source {
             source.rows = Some(total * u64::from(self.feeders));
         }
-        let mut job = self.job(&coordinators, Work::Stream(request), &survey)?;
         let interrupted = interrupts("leaving; the job keeps what it has taken").map_err(Failure::Run)?;
+        let mut job = self.job(&coordinators, Work::Stream(request), &survey, &interrupted)?;
         let mut shown = Shown::new(self.job_options.json, total);
         let fed = match &self.queue {
             Some(queue) => publish(&feed, queue, &job, &interrupted, &mut shown),
@@ -176,7 +176,13 @@ impl Run for Feed {
 
 impl Feed {
     /// The job that is there, or a new one.
-    fn job(&self, coordinators: &[Address], work: Work, survey: &Survey) -> Result<Submitted, Failure> {
+    fn job(
+        &self,
+        coordinators: &[Address],
+        work: Work,
+        survey: &Survey,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Submitted, Failure> {
         if let Some(job) = &self.job {
             return client::attach(coordinators, self.job_options.reconnect, job).map_err(failure);
         }
@@ -191,15 +197,17 @@ impl Feed {
         let validation = file.as_ref().or(survey.held_out.as_ref());
         let validation =
             validation.ok_or_else(|| Failure::Run(anyhow::anyhow!("there are no rows to measure on")))?;
-        let order = QueueOrder {
-            coordinators,
+        let order = Order {
+            coordinators: coordinators.to_vec(),
             reconnect: self.job_options.reconnect,
-            name: self.csv.to_string_lossy().into_owned(),
+            dataset: self.csv.to_string_lossy().into_owned(),
+            values: survey.classes.is_none(),
             work,
             share: self.job_options.share.share(),
             give_up_after: self.job_options.give_up_after,
         };
-        let job = feed::submit(&order, &survey.sample, validation, classes).map_err(failure)?;
+        let job = client::submit_fed(&order, &survey.sample, validation, classes, interrupted);
+        let job = job.map_err(failure)?;
         if !self.job_options.json {
             output::line(&format!(
                 "job {}: {} rows of {} features, {} classes, {} rows for validation; feeder '{}'",

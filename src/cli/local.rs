@@ -5,7 +5,7 @@ use super::recipes::{self, Recipe};
 use super::streaming::Streaming;
 use super::training::Training;
 use super::{Failure, Run, output};
-use crate::client::{self, Config, Confusion, NodeLine, Report, RoundLine, StreamLine, Work};
+use crate::client::{self, Config, Confusion, NodeLine, Report, RoundLine, StreamLine, Wanted, Work};
 use crate::ingest::{self, LastColumn};
 use crate::jobs::{Corpus, RoundResult, TaskInput};
 use crate::local::{self, LocalError, Outcome, Surroundings};

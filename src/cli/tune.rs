@@ -5,8 +5,8 @@ use super::job_options::JobOptions;
 use super::space_file::{self, Draft, Named, Values};
 use super::trials::Trials;
 use super::{Failure, Run, output, trials};
-use crate::client::tuning::{self as client, TuningOrder, TuningReport};
-use crate::client::{Step, Submitted};
+use crate::client::tuning::{self, TuningReport};
+use crate::client::{self, Order, Step, Submitted};
 use crate::jobs::tuning::{Domain, LEARNERS, METRICS, SEARCHES, Setting, TuningRequest};
 use crate::rpc::Address;
 use anyhow::{Context, anyhow};
@@ -151,19 +151,19 @@ impl Run for Tune {
     fn run(self) -> Result<(), Failure> {
         super::server::start_logging("warn");
         let Self { coordinator, dir, space, options } = self;
-        let tuning = space.request(options.model_out.is_some()).map_err(Failure::Input)?;
-        options.check(&tuning).map_err(Failure::Input)?;
-        let order = TuningOrder {
+        let work = space.request(options.model_out.is_some()).map_err(Failure::Input)?;
+        options.check(&work).map_err(Failure::Input)?;
+        let order = Order {
             coordinators: coordinator,
             reconnect: options.job.reconnect,
             dataset: dir,
             values: options.values,
-            tuning,
+            work,
             give_up_after: options.job.give_up_after,
             share: options.job.share.share(),
         };
         let interrupted = interrupts("cancelling").map_err(Failure::Run)?;
-        let shown = Trials::new(options.job.json || options.detach, &order.tuning.metric);
+        let shown = Trials::new(options.job.json || options.detach, &order.work.metric);
         let mut loaded = Ok(());
         let submitted = client::submit(&order, &interrupted, &mut |step| {
             if let Step::Loaded(corpus) = step {
@@ -192,7 +192,7 @@ pub(super) fn watch(
     let unseen = std::cell::Cell::new(false);
     let mut result = Ok(());
     let report =
-        client::follow(submitted, dataset, ours, &|| interrupted() || unseen.get(), &mut |status, trials| {
+        tuning::follow(submitted, dataset, ours, &|| interrupted() || unseen.get(), &mut |status, trials| {
             if result.is_ok() {
                 result = shown.show(status, trials);
                 unseen.set(result.is_err());

@@ -1,12 +1,12 @@
 //! Owns the client's side of inference: a job is submitted and watched, its output comes back.
 
-use super::{ClientError, Leader, Share};
-use crate::jobs::inference::{self, InferenceOrder, Output};
+use super::order::{Share, request};
+use super::{ClientError, Leader};
+use crate::jobs::inference::{InferenceOrder, Output};
 use crate::rpc::{self, RpcError};
 use crate::types::Digest;
-use crate::wire::coordinator::{JobRequest, JobState, JobStatus, TCoordinatorSyncClient};
+use crate::wire::coordinator::{JobState, JobStatus, TCoordinatorSyncClient};
 use std::time::Duration;
-use thrift::OrderedFloat;
 
 /// How long a `watch` waits at the coordinator, in milliseconds.
 const WATCH_MS: i32 = 500;
@@ -25,19 +25,7 @@ pub fn infer(
     share: Share,
     give_up_after: Option<Duration>,
 ) -> Result<String, ClientError> {
-    let request = JobRequest {
-        kind: inference::KIND.name.to_owned(),
-        parameters: serde_json::to_string(order).map_err(|e| ClientError::Request(e.to_string()))?,
-        dataset: pattern.to_owned(),
-        shards: Vec::new(),
-        validation: None,
-        classes: Vec::new(),
-        give_up_after_s: OrderedFloat(give_up_after.map_or(0.0, |after| after.as_secs_f64())),
-        values: None,
-        request_id: Some(format!("{:032x}", rand::random::<u128>())),
-        weight: Some(OrderedFloat(share.weight)),
-        priority: Some(share.priority),
-    };
+    let request = request(order, pattern, share, give_up_after)?;
     Ok(leader.call(&|| true, |client| client.call(|c| c.submit(request.clone())))?)
 }
 

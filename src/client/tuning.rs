@@ -1,31 +1,10 @@
 //! Owns the client's side of tuning: a job is submitted and watched, trial by trial; all of them and the model come back.
 
-use super::{ClientError, Errand, NodeLine, Share, Step, Submitted, result, until_done};
+use super::{ClientError, NodeLine, Submitted, result, until_done};
 use crate::jobs::tuning::{self, Trial, TrialState, TuningOutput, TuningRequest};
 use crate::model::Measured;
-use crate::rpc::Address;
 use crate::wire::coordinator::{JobStatus, RoundReport};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// A tuning job to be done.
-#[derive(Clone, Debug)]
-pub struct TuningOrder {
-    /// The coordinators, of which one leads.
-    pub coordinators: Vec<Address>,
-    /// How long to look for one that leads, when the one that did is gone.
-    pub reconnect: Duration,
-    /// The data set: a directory here, or else one under the coordinator's data directory.
-    pub dataset: String,
-    /// Whether its last column is a value to be learnt, not a label.
-    pub values: bool,
-    /// What to try.
-    pub tuning: TuningRequest,
-    /// Let the job fail after this long without progress.
-    pub give_up_after: Option<Duration>,
-    /// Its part of the nodes beside other jobs.
-    pub share: Share,
-}
 
 /// The result of a tuning job; as JSON it is what `--json` prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,29 +56,6 @@ pub struct Outcome {
     pub promoted: Vec<u32>,
     /// When that was, in seconds since the job came.
     pub at_s: f64,
-}
-
-/// Has a coordinator take a job, which goes on without this client.
-///
-/// # Errors
-/// The data cannot be read, the coordinator cannot be reached or refuses, or it was interrupted.
-pub fn submit(
-    order: &TuningOrder,
-    interrupted: &dyn Fn() -> bool,
-    watcher: &mut dyn FnMut(Step<'_>),
-) -> Result<Submitted, ClientError> {
-    let parameters = serde_json::to_string(&order.tuning).map_err(|e| ClientError::Request(e.to_string()))?;
-    let errand = Errand {
-        coordinators: &order.coordinators,
-        reconnect: order.reconnect,
-        kind: tuning::KIND.name,
-        parameters,
-        dataset: &order.dataset,
-        values: order.values,
-        give_up_after: order.give_up_after,
-        share: order.share,
-    };
-    errand.submit(interrupted, watcher)
 }
 
 /// Watches a job to its end, whichever coordinator leads. Once `interrupted` says yes it is cancelled, if it is `ours`,

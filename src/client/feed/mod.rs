@@ -2,20 +2,17 @@
 
 mod lines;
 
-use super::{ClientError, Leader, Share, Submitted, Work};
-use crate::data::{self, Classes, DataError, Dataset, Encoded, Table};
-use crate::rpc::{self, Address, Dialer};
-use crate::types::Digest;
-use crate::wire::blobs::TBlobStoreSyncClient;
-use crate::wire::coordinator::{Heard, JobRequest, JobState, Shard, TCoordinatorSyncClient};
+use super::upload::{Named, upload};
+use super::{ClientError, Submitted};
+use crate::data::{self, Classes, DataError, Dataset, Table};
+use crate::wire::coordinator::{Heard, JobState, TCoordinatorSyncClient};
 use lines::{Cut, Line, Lines};
 use rand::seq::SliceRandom;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-use thrift::OrderedFloat;
+use std::time::Duration;
 
 /// How long one call waits for room in the queue, in milliseconds.
 const WAIT_MS: i32 = 2_000;
@@ -214,21 +211,11 @@ fn give(
     rows: &Dataset,
     interrupted: &dyn Fn() -> bool,
 ) -> Result<Heard, ClientError> {
-    let bytes = Encoded::of(rows);
-    let digest = bytes.digest();
+    let chunk = [Named::new("chunk", rows)];
     loop {
         let go_on = || !interrupted();
-        job.leader.call(&go_on, |client| {
-            let missing = client.call(|c| c.missing_blobs(vec![digest.to_string()]))?;
-            match missing.is_empty() {
-                true => Ok(()),
-                false => {
-                    let copy = |start: usize, most: usize| bytes.copy(start, most);
-                    rpc::put_blob_in_parts(client, &digest, bytes.len(), &copy, &mut |_| ())
-                }
-            }
-        })?;
-        let heard = say(job, feeder, number, &digest.to_string(), interrupted)?;
+        job.leader.call(&go_on, |client| upload(client, &chunk, &go_on, &mut |_, _| ()))?;
+        let heard = say(job, feeder, number, &chunk[0].shard.digest, interrupted)?;
         if heard.is_taken {
             return Ok(heard);
         }
@@ -271,66 +258,6 @@ fn ended(job: &mut Submitted) -> Option<String> {
         JobState::DONE => Some("it was done before all rows were fed, by what it was asked".to_owned()),
         _ => Some(status.notice),
     }
-}
-
-/// A job with a queue, to be fed.
-pub struct QueueOrder<'a> {
-    /// The coordinators, of which one leads.
-    pub coordinators: &'a [Address],
-    /// How long to look for one that leads.
-    pub reconnect: Duration,
-    /// What it is called: the file's path.
-    pub name: String,
-    /// What to train.
-    pub work: Work,
-    /// Its part of the nodes.
-    pub share: Share,
-    /// Let the job fail after this long without progress.
-    pub give_up_after: Option<Duration>,
-}
-
-/// Submits a job that is to be fed: its only shard is a sample of the rows.
-///
-/// # Errors
-/// The coordinator cannot be reached or refuses.
-pub fn submit(
-    order: &QueueOrder<'_>,
-    sample: &Dataset,
-    validation: &Dataset,
-    classes: &[String],
-) -> Result<Submitted, ClientError> {
-    let start = Instant::now();
-    let mut leader = Leader::find(order.coordinators, Dialer::default(), order.reconnect)?;
-    let put = |leader: &mut Leader, name: &str, data: &Dataset| -> Result<Shard, ClientError> {
-        let bytes = Encoded::of(data);
-        let digest: Digest = bytes.digest();
-        leader.call(&|| true, |client| {
-            let copy = |start: usize, most: usize| bytes.copy(start, most);
-            rpc::put_blob_in_parts(client, &digest, bytes.len(), &copy, &mut |_| ())
-        })?;
-        Ok(Shard { name: name.to_owned(), digest: digest.to_string(), rows: data.rows() as i64 })
-    };
-    let shards = vec![put(&mut leader, "sample", sample)?];
-    let validation = put(&mut leader, "validation", validation)?;
-    let request = JobRequest {
-        kind: order.work.kind().name.to_owned(),
-        parameters: order.work.parameters()?,
-        dataset: order.name.clone(),
-        shards,
-        validation: Some(validation),
-        classes: classes.to_vec(),
-        give_up_after_s: OrderedFloat(order.give_up_after.map_or(0.0, |after| after.as_secs_f64())),
-        values: classes.is_empty().then_some(true),
-        request_id: Some(format!("{:032x}", rand::random::<u128>())),
-        weight: Some(OrderedFloat(order.share.weight)),
-        priority: Some(order.share.priority),
-    };
-    let job = leader.call(&|| true, |client| client.call(|c| c.submit(request.clone())));
-    let job = job.map_err(|e| match e {
-        rpc::RpcError::Remote { address, reason } => ClientError::Refused { address, reason },
-        other => other.into(),
-    })?;
-    Ok(Submitted { job, leader, start })
 }
 
 #[cfg(test)]
