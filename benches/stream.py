@@ -34,7 +34,8 @@ NET = "256,256"
 PASSES = 30
 JOB = f"{PASSES} 1 {NET} 0.1 --batch-size {BATCH} --standardize --async".split()
 # To 5% error: what --async reaches it with, for one worker and for two alike.
-TARGET = "40 1 256,256 0.1 --batch-size 64 --standardize --async --target-error 0.05 --group 16".split()
+TARGET = "40 1 256,256 0.1 --batch-size 64 --standardize --async --target-error 0.05".split()
+GROUPS = [16, 64]
 
 
 def local(*job):
@@ -199,21 +200,23 @@ def plot(rows):
 
 
 def to_target(runs):
-    walls = {"serial": [], 1: [], 2: []}
+    """Serial, one worker and two, for some sizes of groups; and two whose changes are not damped."""
+    ways = [(group, [], w) for group in GROUPS for w in (0, *REAL)] + [(group, ["--staleness", "constant"], 2) for group in GROUPS]
+    reports = {(group, *more, w): [] for group, more, w in ways}
     for seed in range(1, runs + 1):
-        job = [*TARGET, "--seed", str(seed)]
-        walls["serial"].append(local(*job))
-        for w in REAL:
-            walls[w].append(real(w, job))
-    serial = statistics.median(map(job_s, walls["serial"]))
-    print(f"\ntime to 5% error on letters, {' '.join(TARGET)}, seeds 1 to {runs}:")
-    for name, reports in walls.items():
-        seconds = statistics.median(map(job_s, reports))
-        errors = [report["validation_error"] for report in reports]
-        rounds = statistics.median(len(report["rounds"]) for report in reports)
-        stale = statistics.mean(report["stream"]["mean_staleness"] for report in reports)
-        print(f"  {name}: {seconds:.3f} s, {seconds / serial:.2f} x serial, {rounds} passes, mean staleness {stale:.2f}, "
-              f"worst error {max(errors):.4f}, {statistics.median(r['cpu_s'] for r in reports):.2f} s of cores")
+        for group, more, w in ways:
+            job = [*TARGET, "--group", str(group), *more, "--seed", str(seed)]
+            reports[group, *more, w].append(real(w, job) if w else local(*job))
+    print(f"\ntime to 5% error on letters, {' '.join(TARGET)}, seeds 1 to {runs}, medians:")
+    for (group, *more, w), some in reports.items():
+        seconds = statistics.median(map(job_s, some))
+        ratio = seconds / statistics.median(map(job_s, reports[group, 0]))
+        passes = [len(report["rounds"]) for report in some]
+        stale = statistics.mean(report["stream"]["mean_staleness"] for report in some)
+        worst = max(report["validation_error"] for report in some)
+        print(f"  k = {group}, {f'{w} workers' if w else 'serial'}{' '.join(['', *more])}: {seconds:.3f} s, {ratio:.2f} x serial, "
+              f"passes {statistics.median(passes)} {passes}, mean staleness {stale:.2f}, worst error {worst:.4f}, "
+              f"{statistics.median(r['cpu_s'] for r in some):.2f} s of cores")
 
 
 def slow_worker(runs):

@@ -31,7 +31,7 @@ pub(super) struct StreamingOptions {
     /// Make a version of the mean of so many changes [default: 1]
     #[arg(long, value_name = "K", help_heading = STREAM, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     publish_every: Option<u32>,
-    /// How much a change counts that was learnt from an older version [default: constant]
+    /// How much a change counts that was learnt from an older version [default: damped]
     #[arg(long, value_name = "RULE", help_heading = STREAM, value_parser = rules())]
     staleness: Option<String>,
     /// Of poly and hinge [default: 0.5]

@@ -1,5 +1,6 @@
 //! Owns learning by mini-batches: which rows a step takes, in what order and at what rate, and when to stop.
 
+use super::damping::InputMeans;
 use super::error::ModelError;
 use super::form::{Form, Output};
 use super::kernels::{Aligned, BLOCK, Goal, Network, Path, Standard, Stretch, padded};
@@ -45,6 +46,22 @@ pub fn learn<T: Real>(
     learn_on(Path::detect(), weights, form, part, how, place, keep_going)
 }
 
+/// As [`learn`], and tells the mean of what came into each layer: over the last rows, at most 64, by the weights they met.
+///
+/// # Errors
+/// As [`learn`].
+pub fn learn_with_means<T: Real>(
+    weights: &mut Mlp<T>,
+    form: &Form,
+    part: &Part,
+    how: &Learning,
+    place: &Place,
+    keep_going: &dyn Fn() -> bool,
+) -> Result<(Learned, InputMeans), ModelError> {
+    let (learned, task) = learn_task(Path::detect(), weights, form, part, how, place, keep_going)?;
+    Ok((learned, task.means()))
+}
+
 /// As [`learn`], with chosen instructions. The result is the same, bit for bit.
 ///
 /// # Errors
@@ -58,6 +75,19 @@ pub fn learn_on<T: Real>(
     place: &Place,
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Learned, ModelError> {
+    learn_task(path, weights, form, part, how, place, keep_going).map(|(learned, _)| learned)
+}
+
+/// Does it; how it went, and the task as it was when its last block had gone through.
+fn learn_task<'a, T: Real>(
+    path: Path,
+    weights: &mut Mlp<T>,
+    form: &Form,
+    part: &'a Part,
+    how: &Learning,
+    place: &Place,
+    keep_going: &dyn Fn() -> bool,
+) -> Result<(Learned, Task<'a, T>), ModelError> {
     how.check()?;
     place.check()?;
     fits(weights, form, part, how)?;
@@ -99,7 +129,7 @@ pub fn learn_on<T: Real>(
         Output::Classes(_) => wrong,
         Output::Value { deviation, .. } => root * deviation,
     };
-    Ok(Learned { loss: tally.loss(rows), error, steps: taken })
+    Ok((Learned { loss: tally.loss(rows), error, steps: taken }, task))
 }
 
 impl Place {
@@ -200,6 +230,8 @@ struct Task<'a, T> {
     orders: ChaCha8Rng,
     /// For the units left out.
     masks: Option<ChaCha8Rng>,
+    /// The places of the block that went through last.
+    last: std::ops::Range<usize>,
 }
 
 impl<'a, T: Real> Task<'a, T> {
@@ -245,6 +277,7 @@ impl<'a, T: Real> Task<'a, T> {
             share,
             orders: random(place.stream),
             masks: (how.method.dropout > 0.0).then(|| random(place.stream ^ MASKS)),
+            last: 0..0,
         }
     }
 
@@ -293,6 +326,16 @@ impl<'a, T: Real> Task<'a, T> {
             self.network.draw(masks, count);
         }
         T::learn(path, &mut self.network, features, goal, tally);
+        self.last = places;
+    }
+
+    /// The mean of what came into each layer with the last block.
+    fn means(&self) -> InputMeans {
+        let (rows, columns) = (self.last.len(), self.part.columns());
+        let step = padded::<T>(columns);
+        let in_order = !self.kept.is_empty() && self.order.is_empty();
+        let features = if in_order { &self.kept[self.last.start * step..] } else { &self.features[..] };
+        self.network.input_means(features, columns, rows)
     }
 }
 

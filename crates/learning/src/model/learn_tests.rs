@@ -3,7 +3,7 @@
 use super::reference::{bits, case, furthest, with_ones};
 use super::{
     Activation, Form, Learned, Learning, Method, Mlp, ModelError, OPTIMIZERS, OptimizerSettings, Output, Path,
-    Place, Real, Schedule, learn, learn_on,
+    Place, Real, Schedule, learn, learn_on, learn_with_means,
 };
 use crate::data::{Dataset, Part, Scaling};
 use ndarray::{Array2, Axis, s};
@@ -312,6 +312,30 @@ fn many_rows_are_learnt_as_few_are() {
     let learned = learn(&mut model, &Form::default(), &part, &how, &PLACE, &|| true).unwrap();
     assert!((learned.loss - expected.loss).abs() < 1e-9);
     assert!(furthest(&model, &plain) < 1e-9);
+}
+
+#[test]
+fn means_are_those_of_the_last_block() {
+    // A block has 64 rows; 20,000 are more than are converted once.
+    for (rows, last, shuffle) in [(20, 20, false), (20, 20, true), (70, 6, false), (20_000, 32, false)] {
+        let (part, start) = (separable(rows), case(&[2, 6, 3, 2], 3, 11).0.cast::<f64>().unwrap());
+        let still = but(how("sgd", 1e-300), |method| (method.batch_size, method.shuffle) = (None, shuffle));
+        let still = Learning { epochs: 1, ..still };
+        let mut model = start.clone();
+        let (learned, means) =
+            learn_with_means(&mut model, &Form::default(), &part, &still, &PLACE, &|| true).unwrap();
+        assert_eq!(learned, learn(&mut model, &Form::default(), &part, &still, &PLACE, &|| true).unwrap());
+        let data = (rows - last..rows).flat_map(|row| part.row(row).iter().map(f64::from).collect::<Vec<_>>());
+        let mut inputs = Array2::from_shape_vec((last, 2), data.collect()).unwrap();
+        assert_eq!(means.len(), 3);
+        for (layer, means) in start.layers().iter().zip(&means) {
+            let expected = inputs.mean_axis(Axis(0)).unwrap();
+            assert_eq!(means.len(), expected.len());
+            let near = means.iter().zip(&expected).all(|(mean, expected)| (mean - expected).abs() < 1e-9);
+            assert!(near, "{rows} rows: {means:?}, not {expected}");
+            inputs = with_ones(&inputs).dot(layer).mapv(|x| x.max(0.0));
+        }
+    }
 }
 
 #[test]

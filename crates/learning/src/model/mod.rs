@@ -1,6 +1,7 @@
 //! Owns the model: its weights, how it learns and predicts, and how changes to it become the next one.
 
 mod activation;
+mod damping;
 mod error;
 pub mod files;
 mod fold;
@@ -28,6 +29,7 @@ mod train;
 mod weights;
 
 pub use activation::Activation;
+pub use damping::{InputMeans, undershoot};
 pub use error::ModelError;
 pub(crate) use files::protobuf;
 pub use fold::{FOLDS, Fold, FoldRow, FoldSettings, Order};
@@ -35,7 +37,7 @@ pub use form::{Form, Model, Output};
 pub use forward::{Forward, to_probabilities};
 pub use kernels::Path;
 pub(crate) use kernels::images;
-pub use learn::{learn, learn_on};
+pub use learn::{learn, learn_on, learn_with_means};
 pub use learning::{Learned, Learning, Method, OptimizerSettings, Place, Schedule};
 pub use measure::{Answers, Confused, Measured, measure};
 pub use mlp::{Init, Mlp};

@@ -64,6 +64,10 @@ enum Stream {
 /// the sake of a short way to the coordinator and back.
 const LONGEST_AHEAD: Duration = Duration::from_millis(5);
 
+/// Of how many answers the versions are that were missed lately: enough to tell how many workers there are, and few enough to
+/// see soon that one has gone.
+const LATELY: f64 = 8.0;
+
 /// A task whose change is with the learner, but in no version yet.
 struct Taken {
     unit: u64,
@@ -89,6 +93,8 @@ struct StreamJob {
     figures: StreamFigures,
     /// The sum of the versions that changes missed.
     missed: u64,
+    /// How many they missed lately.
+    missed_lately: f64,
     /// Changes from outside that were applied.
     outside: u64,
     measures: Measures,
@@ -133,6 +139,7 @@ impl StreamJob {
             seen: Seen::default(),
             figures: StreamFigures::default(),
             missed: 0,
+            missed_lately: 0.0,
             outside: 0,
             measures: Measures::default(),
             time_is_up: false,
@@ -226,7 +233,9 @@ impl StreamJob {
         let place = Place { from: share(first_batch), to: share(last), seed: self.request.seed, stream };
         let names = || behind.iter().map(|before| before.name.clone()).collect();
         let told = self.carries().filter(|_| !behind.is_empty()).map(|times| Behind { tasks: names(), times });
-        let task = StreamTask { learning: self.request.learning(), place, first_row, rows, epoch, behind: told };
+        let misses = Some(self.missed_lately).filter(|&misses| self.request.staleness.damps() && misses > 0.0);
+        let learning = self.request.learning();
+        let task = StreamTask { learning, place, first_row, rows, epoch, behind: told, misses };
         inputs.push(TaskInput::Made(self.learner.for_tasks()));
         // Numbers and names can be written.
         let parameters = serde_json::to_string(&task).unwrap_or_default();
@@ -285,6 +294,7 @@ impl StreamJob {
 
     fn take(&mut self, answer: Answer) -> Vec<Effect> {
         let missed = answer.missed(self.learner.number);
+        self.missed_lately += (missed as f64 - self.missed_lately) / LATELY;
         let Answer { unit, rows, change, metrics, .. } = answer;
         match self.request.staleness.weight(missed) {
             Some(weight) => {

@@ -11,20 +11,30 @@ pub struct StalenessRow {
     pub about: &'static str,
     /// The weight, above 0 and at most 1, of a change that missed so many versions; 1 if it missed none.
     weight: fn(&Staleness, f64) -> f64,
+    /// Whether nodes damp changes that will probably miss versions; see [`crate::model::undershoot`].
+    damps: bool,
 }
 
-/// All rules, by Xie et al. 2019 (FedAsync). To add one, add its row.
+/// All rules; `constant`, `poly` and `hinge` by Xie et al. 2019 (FedAsync). To add one, add its row.
 pub static STALENESS: &[StalenessRow] = &[
-    StalenessRow { name: "constant", about: "all changes count alike", weight: |_, _| 1.0 },
+    StalenessRow {
+        name: "damped",
+        about: "whole, but where workers would overshoot together only a share: along the mean of a layer's inputs",
+        weight: |_, _| 1.0,
+        damps: true,
+    },
+    StalenessRow { name: "constant", about: "all changes count alike", weight: |_, _| 1.0, damps: false },
     StalenessRow {
         name: "poly",
         about: "(1 + s)^-a for a change that missed s versions",
         weight: |how, s| (1.0 + s).powf(-how.a),
+        damps: false,
     },
     StalenessRow {
         name: "hinge",
         about: "1 for up to b missed versions, then 1 / (a (s - b) + 1)",
         weight: |how, s| if s <= how.b { 1.0 } else { 1.0 / (how.a * (s - how.b) + 1.0) },
+        damps: false,
     },
 ];
 
@@ -54,9 +64,9 @@ fn four() -> f64 {
 }
 
 impl Default for Staleness {
-    /// `constant`, without a bound.
+    /// `damped`, without a bound.
     fn default() -> Self {
-        Self { rule: "constant".to_owned(), a: half(), b: four(), bound: None }
+        Self { rule: "damped".to_owned(), a: half(), b: four(), bound: None }
     }
 }
 
@@ -82,6 +92,11 @@ impl Staleness {
             }
         }
         Ok(())
+    }
+
+    /// Whether changes are damped that will probably miss versions.
+    pub(super) fn damps(&self) -> bool {
+        self.row().is_some_and(|row| row.damps)
     }
 
     /// The weight of a change that missed so many versions; `None` if it is too stale to count.
@@ -123,7 +138,7 @@ mod tests {
     fn what_is_out_of_range_is_named() {
         let says = |how: Staleness| how.check().unwrap_err().to_string();
         let other = says(Staleness { rule: "linear".to_owned(), ..Staleness::default() });
-        assert_eq!(other, "staleness is linear, but must be one of constant, poly, hinge");
+        assert_eq!(other, "staleness is linear, but must be one of damped, constant, poly, hinge");
         assert!(says(Staleness { a: f64::NAN, ..Staleness::default() }).starts_with("staleness a is NaN"));
     }
 }

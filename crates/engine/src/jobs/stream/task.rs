@@ -6,7 +6,7 @@ use crate::data::Part;
 use crate::data::shared::Blob;
 use crate::jobs::training::TrainingMetrics;
 use crate::jobs::{TaskError, TaskOutput, Workbench};
-use crate::model::{self, Form, Learning, Model, ModelError, Place};
+use crate::model::{self, Form, Learning, Mlp, Model, ModelError, Place};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ pub struct StreamTask {
     /// What the node has learnt since that version, and begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<Behind>,
+    /// How many versions its change will probably miss, if it is to be damped for that; see [`model::undershoot`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misses: Option<f64>,
 }
 
 /// How a task went.
@@ -61,24 +64,44 @@ pub(super) fn run(parameters: &str, inputs: &[Arc<Blob>], workbench: &Workbench)
         }
         _ => Vec::new(),
     };
-    let mut after = before.clone();
-    let learned = model::learn(&mut after, &form, &part, &task.learning, &task.place, workbench.keep_going)
-        .map_err(failed)?;
-    let learnt = TrainingMetrics {
-        training_error: learned.error,
-        rows: task.rows,
-        epochs: task.learning.epochs,
-        loss: Some(learned.loss),
-    };
+    let (change, learnt) = learn(&task, &before, &form, &part, workbench.keep_going)?;
     let metrics = StreamMetrics { learnt, behind };
     let metrics = serde_json::to_string(&metrics).map_err(|e| impossible("metrics", &e))?;
-    let change = after.minus(&before).map_err(|e| impossible("weights", &e))?;
     let form = Form { inputs: None, ..form };
     let bytes = form.to_flat(&change);
     if let Some(changes) = workbench.changes {
         changes.keep(behind::name(parameters, inputs.iter().map(|input| input.digest())), Arc::new(change));
     }
     Ok(TaskOutput { bytes, metrics })
+}
+
+/// What the rows change in these weights, damped if it is to be, and how that went.
+fn learn(
+    task: &StreamTask,
+    before: &Mlp<f32>,
+    form: &Form,
+    part: &Part,
+    keep_going: &dyn Fn() -> bool,
+) -> Result<(Mlp<f32>, TrainingMetrics), TaskError> {
+    let StreamTask { learning, place, misses, .. } = task;
+    let mut after = before.clone();
+    let (learned, means) = match misses {
+        None => model::learn(&mut after, form, part, learning, place, keep_going).map(|learned| (learned, None)),
+        Some(_) => model::learn_with_means(&mut after, form, part, learning, place, keep_going)
+            .map(|(learned, means)| (learned, Some(means))),
+    }
+    .map_err(failed)?;
+    let mut change = after.minus(before).map_err(|e| impossible("weights", &e))?;
+    if let Some((means, misses)) = means.zip(*misses) {
+        change.damp(&means, model::undershoot(misses)).map_err(|e| impossible("damping", &e))?;
+    }
+    let learnt = TrainingMetrics {
+        training_error: learned.error,
+        rows: task.rows,
+        epochs: learning.epochs,
+        loss: Some(learned.loss),
+    };
+    Ok((change, learnt))
 }
 
 fn rows(task: &StreamTask, sets: Vec<Arc<crate::data::Dataset>>) -> Result<Part, TaskError> {

@@ -276,6 +276,35 @@ fn changes_count_by_their_staleness_and_the_oldest_not_at_all() {
 }
 
 #[test]
+fn changes_that_will_miss_versions_are_damped_by_their_nodes() {
+    let misses = |spec: &TaskSpec| serde_json::from_str::<StreamTask>(&spec.parameters).unwrap().misses;
+    let mut whole = None;
+    for (more, expected) in [(r#", "staleness": {"rule": "constant"}"#, None), ("", Some(1.0 / LATELY))] {
+        let mut job = job(more);
+        let specs = job.take_ready(2);
+        assert!(specs.iter().all(|spec| misses(spec).is_none()));
+        // The second has missed what came of the first.
+        specs.iter().for_each(|spec| drop(job.complete(spec.id, &answer(spec)).expect("a good answer")));
+        let next = job.take_ready(1).remove(0);
+        assert_eq!(misses(&next), expected);
+        let change = Model::from_flat(&truly(&next).bytes).unwrap().weights;
+        let Some(whole) = &whole else {
+            whole = Some(change);
+            continue;
+        };
+        // What is missing of each layer is one direction of its inputs, in some measure for each output.
+        for layer in change.minus(whole).unwrap().layers() {
+            let largest = layer.iter().fold(0.0, |most: f32, value| most.max(value.abs()));
+            assert!(largest > 1e-4, "{layer}");
+            for (i, j) in (1..layer.nrows()).flat_map(|i| (1..layer.ncols()).map(move |j| (i, j))) {
+                let minor = layer[(0, 0)] * layer[(i, j)] - layer[(0, j)] * layer[(i, 0)];
+                assert!(minor.abs() < 1e-4 * largest * largest, "{layer}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_task_starts_from_the_version_of_the_moment_when_it_is_sent() {
     let mut job = job("");
     let tasks = job.take_ready(2);

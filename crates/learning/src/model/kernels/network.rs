@@ -188,6 +188,22 @@ impl<T: Real> Network<T> {
         &last.active[row * last.step..row * last.step + last.outputs]
     }
 
+    /// The mean of each layer's inputs over this many rows of the block that went through last, which were these padded
+    /// features.
+    pub(in crate::model) fn input_means(&self, features: &[T], columns: usize, rows: usize) -> Vec<Vec<f64>> {
+        let mean = |values: &[T], columns: usize| {
+            let mut sums = vec![0.0; columns];
+            for row in values.chunks_exact(padded::<T>(columns)).take(rows) {
+                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value.to_f64());
+            }
+            sums.iter_mut().for_each(|sum| *sum /= rows as f64);
+            sums
+        };
+        let hidden = self.layers.split_last().map_or(&[][..], |(_, before)| before);
+        let hidden = hidden.iter().map(|layer| mean(&layer.active, layer.outputs));
+        std::iter::once(mean(features, columns)).chain(hidden).collect()
+    }
+
     /// Multiplications and additions a row costs forward, times three: about what a step costs.
     pub(in crate::model) fn work_per_row(&self) -> usize {
         self.layers.iter().map(|layer| layer.weights.len() * 3).sum()
