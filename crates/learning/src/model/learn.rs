@@ -92,7 +92,7 @@ fn learn_task<'a, T: Real>(
     place.check()?;
     fits(weights, form, part, how)?;
     let rate = how.method.schedule.factor()?;
-    let network = Network::with_room(weights, form.activation, how.method.dropout);
+    let network = Network::for_learning(path, weights, form.activation, how.method.dropout);
     let mut steps = Steps::new(path, weights, how, &network)?;
     let mut task = Task::new(path, network, form, part, how, place);
     let rows = part.rows();

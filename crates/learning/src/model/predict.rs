@@ -66,7 +66,7 @@ pub fn error_rate<T: Real>(weights: &Mlp<T>, data: &Dataset) -> Result<f64, Mode
     fits(weights, data)?;
     let (labels, mut wrong) = (data.labels(), 0_usize);
     each_block(
-        &mut Network::new(weights, Activation::Relu),
+        &mut Network::forward_only(weights, Activation::Relu),
         None,
         data.rows(),
         data.columns(),
@@ -83,7 +83,7 @@ pub fn error_rate<T: Real>(weights: &Mlp<T>, data: &Dataset) -> Result<f64, Mode
 
 /// The model's weights, ready to take rows forward.
 pub(super) fn network(model: &Model) -> Network<f32> {
-    Network::new(&model.weights, model.form.activation)
+    Network::forward_only(&model.weights, model.form.activation)
 }
 
 /// Shows the outputs for each row of `features` to `see`.

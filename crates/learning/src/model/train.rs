@@ -100,7 +100,7 @@ pub fn train_on<T: Real>(
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Trained, ModelError> {
     fits(model, data)?;
-    let mut network = Network::new(model, Activation::Relu);
+    let mut network = Network::for_learning(path, model, Activation::Relu, 0.0);
     let features = padded_features::<T>(data);
     let feature_step = padded::<T>(data.columns());
     let blocks_between = (WORK_BETWEEN_QUESTIONS / (network.work_per_row() * BLOCK)).max(1);

@@ -57,7 +57,8 @@ pub(super) struct Layer<T> {
     pub step: usize,
     /// (inputs + 1) x step; row 0 is the bias.
     pub weights: Aligned<T>,
-    /// outputs x padded inputs: the weights without bias, transposed. Empty in the first layer.
+    /// outputs x padded inputs: the weights without bias, transposed. Empty in the first layer, and for going forward
+    /// only.
     pub turned: Aligned<T>,
     /// (1 + inputs rounded up to 4) x step, laid out like the weights.
     pub gradient: Aligned<T>,
@@ -86,21 +87,27 @@ pub struct Network<T> {
 }
 
 impl<T: Real> Network<T> {
-    /// Copies the model, which has this function between its layers.
-    pub(in crate::model) fn new(model: &Mlp<T>, activation: Activation) -> Self {
-        Self::with_room(model, activation, 0.0)
+    /// Copies a model, which has this function between its layers, for going forward and nothing else.
+    pub(in crate::model) fn forward_only(model: &Mlp<T>, activation: Activation) -> Self {
+        Self::copy(model, activation, 0.0)
     }
 
-    /// As `new`, for going forward and nothing else: without the transposed copies.
-    pub(in crate::model) fn forward_only(model: &Mlp<T>, activation: Activation) -> Self {
-        let mut network = Self::new(model, activation);
-        network.layers.iter_mut().for_each(|layer| layer.turned = Aligned::zeros(0));
+    /// The same for learning, where this share of the hidden units is left out, with the transposed copies.
+    pub(in crate::model) fn for_learning(
+        path: Path,
+        model: &Mlp<T>,
+        activation: Activation,
+        dropout: f64,
+    ) -> Self {
+        let mut network = Self::copy(model, activation, dropout);
+        for layer in network.layers.iter_mut().skip(1) {
+            layer.turned = Aligned::zeros(layer.outputs * padded::<T>(layer.inputs));
+        }
+        T::moved(path, &mut network);
         network
     }
 
-    /// As `new`, with room for learning by [`Kernels::learn`](super::Kernels::learn), where this share of the hidden
-    /// units is left out.
-    pub(in crate::model) fn with_room(model: &Mlp<T>, activation: Activation, dropout: f64) -> Self {
+    fn copy(model: &Mlp<T>, activation: Activation, dropout: f64) -> Self {
         let threshold = (dropout * 65_536.0).round().min(65_535.0) as u16;
         let sloped = activation != Activation::Relu || threshold > 0;
         let count = model.layers().len();
@@ -108,7 +115,7 @@ impl<T: Real> Network<T> {
         for (index, matrix) in model.layers().iter().enumerate() {
             let (inputs, outputs) = (matrix.nrows() - 1, matrix.ncols());
             let step = padded::<T>(outputs);
-            let (first, last) = (index == 0, index + 1 == count);
+            let last = index + 1 == count;
             let mut weights = Aligned::zeros((inputs + 1) * step);
             for (to, from) in weights.chunks_exact_mut(step).zip(matrix.rows()) {
                 to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
@@ -122,7 +129,7 @@ impl<T: Real> Network<T> {
                 outputs,
                 step,
                 weights,
-                turned: Aligned::zeros(if first { 0 } else { outputs * padded::<T>(inputs) }),
+                turned: Aligned::zeros(0),
                 gradient: Aligned::zeros((1 + inputs.next_multiple_of(4)) * step),
                 active: Aligned::zeros(BLOCK * step),
                 signal: Aligned::zeros(if last { 0 } else { BLOCK * step }),
@@ -132,9 +139,7 @@ impl<T: Real> Network<T> {
         }
         let mut real = Aligned::zeros(layers.last().map_or(0, |last| last.step));
         real[..model.outputs()].fill(T::from_f64(1.0));
-        let mut network = Self { layers, real, activation, threshold, fresh: true };
-        T::moved(Path::detect(), &mut network);
-        network
+        Self { layers, real, activation, threshold, fresh: true }
     }
 
     /// Draws which units the next block leaves out.
@@ -256,7 +261,8 @@ mod tests {
     /// The transposed copies of a model whose weights were moved on this path are those of the plain way.
     fn turned_as_plain<T: Real>(shape: &[usize], path: Path) {
         let model = Mlp::<f32>::init(&Shape::new(shape).expect("a shape"), 7);
-        let mut network = Network::new(&model.cast::<T>().expect("small"), Activation::Relu);
+        let model = model.cast::<T>().expect("small");
+        let mut network = Network::for_learning(path, &model, Activation::Relu, 0.0);
         for layer in &mut network.layers {
             let step = layer.step;
             layer.weights[step..]
